@@ -38,14 +38,23 @@ PARITIES: dict[Family, tuple[Parity, Parity]] = {
 HALF_WAVES: tuple[Family, ...] = tuple(PARITIES)
 FAMILY_OF: dict[tuple[Parity, Parity], Family] = {v: k for k, v in PARITIES.items()}
 
-# the number of functions that n points can tell apart, minus n; a family that is missing has a
-# function other than zero at an end without a point
+# the number of functions that n points can tell apart, minus n; a family that is missing has
+# functions that do not vanish at an end without a point
 CAPACITY: dict[str, dict[Family, int]] = {
     "both": {"sine": -2, "cosine": 0, "quarter_sine": -1, "quarter_cosine": -1},
     "centres": dict.fromkeys(HALF_WAVES, 0),
     "interior": {"sine": 0},
     "lower": {"sine": -1, "quarter_cosine": 0},
     "upper": {"sine": -1, "quarter_sine": 0},
+}
+
+# whether the lower and the upper end lack a point; at cell centres none is needed there
+MISSING: dict[str, tuple[bool, bool]] = {
+    "both": (False, False),
+    "centres": (False, False),
+    "interior": (True, True),
+    "lower": (False, True),
+    "upper": (True, False),
 }
 
 
@@ -93,34 +102,60 @@ def _parity(condition: EndCondition) -> Parity:
 
 
 def carried(family: Family, sampling: GridSampling) -> bool:
-    """Return whether points with this sampling determine the functions of a family."""
+    """Return whether quadrature on points with this sampling is exact for a family.
+
+    Otherwise a function of the family does not vanish at an end without a point.
+    """
     return family == "fourier" or family in CAPACITY[sampling]
 
 
-def capacity(family: Family, sampling: GridSampling, n: int) -> int:
-    """Return the greatest number of modes that n points resolve; |k| <= m for `fourier`.
+def extrapolated(family: Family, sampling: GridSampling) -> tuple[bool, bool]:
+    """Return whether a value has to be extrapolated to the lower and to the upper end.
 
-    Raises:
-        ValueError: the sampling does not carry the family.
+    That is where the functions do not vanish and the sampling has no point; cells need none.
     """
+    if carried(family, sampling):
+        return (False, False)
+    lower, upper = PARITIES[family]
+    missing = MISSING[sampling]
+    return lower == "even" and missing[0], upper == "even" and missing[1]
+
+
+def completed(family: Family, sampling: GridSampling) -> GridSampling:
+    """Return the sampling of the points together with the ends to which values are extrapolated."""
+    lacks = zip(MISSING[sampling], extrapolated(family, sampling), strict=True)
+    lower, upper = (missing and not added for missing, added in lacks)
+    if sampling == "centres" or (lower and upper):
+        return sampling
+    if lower or upper:
+        return "upper" if lower else "lower"
+    return "both"
+
+
+def capacity(family: Family, sampling: GridSampling, n: int) -> int:
+    """Return the greatest number of modes that n points resolve; |k| <= m for `fourier`."""
     if family == "fourier":
         return (n - 1) // 2
-    if not carried(family, sampling):
-        raise ValueError(f"points with sampling `{sampling}` do not determine `{family}`")
-    return max(n + CAPACITY[sampling][family], 0)
+    added = sum(extrapolated(family, sampling))
+    most = n + added + CAPACITY[completed(family, sampling)][family]
+    return max(min(most, n - _zeros(family, sampling)), 0)
 
 
 def points_needed(family: Family, sampling: GridSampling, modes: int) -> int:
-    """Return the least number of points that resolve `modes` modes.
-
-    Raises:
-        ValueError: the sampling does not carry the family.
-    """
+    """Return the least number of points that resolve `modes` modes."""
     if family == "fourier":
         return 2 * modes + 1
-    if not carried(family, sampling):
-        raise ValueError(f"points with sampling `{sampling}` do not determine `{family}`")
-    return max(modes - CAPACITY[sampling][family], 1)
+    added = sum(extrapolated(family, sampling))
+    least = modes - added - CAPACITY[completed(family, sampling)][family]
+    return max(least, modes + _zeros(family, sampling), 1)
+
+
+def _zeros(family: Family, sampling: GridSampling) -> int:
+    """Return the number of points at ends where all functions of the family vanish."""
+    if sampling == "centres":
+        return 0
+    pairs = zip(PARITIES[family], MISSING[sampling], strict=True)
+    return sum(parity == "odd" and not missing for parity, missing in pairs)
 
 
 # --- interpolants ------------------------------------------------------------------------------

@@ -6,13 +6,22 @@ from opdsl.diagnostics import OpError, Span
 from opdsl.records import value
 
 
+class CallText(str):
+    """The text of a call in a list of settings, `reflect(x)`, whose meaning is left to its reader.
+
+    A setting that takes texts refuses it, unless it declares that its texts are calls.
+    """
+
+    __slots__ = ()
+
+
 @value
 class Setting:
     """One value, with its places in the text.
 
     Attributes:
         path: `("optimizer", "lr")`; `("optimizer", "kind")` for the word after a block's name.
-        value: a number, a truth value, a text, None or a list of these.
+        value: a number, a truth value, a text, None or a list of these; in a list also calls.
         origin: `train block specs/fno_darcy.op:31`, `run.yaml:4`, `--set`.
         span: place of the value.
         keys: place of each key of the path.

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from opdsl.export.diff_text import to_text, totals
 from opdsl.ir.display import telling, value_text
+from opdsl.ir.ends import ends_text
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
@@ -235,7 +236,8 @@ def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
 
 def _space(port: Port) -> str:
     names = port.space.components
-    return f"{port.space}{' {' + ', '.join(names) + '}' if names else ''}"
+    ends = "" if port.ends is None else f", ends = {ends_text(port.ends)}"
+    return f"{port.space}{' {' + ', '.join(names) + '}' if names else ''}{ends}"
 
 
 _PortTexts = tuple[str, str]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from opdsl.ir.ends import PortEnds
 from opdsl.ir.spaces import Domain, Space
 
 FORMAT = 2
@@ -24,7 +25,7 @@ SHAPE = ConfigDict(frozen=True, extra="forbid")
 
 
 class PortEntry(BaseModel):
-    """An input or output; `source` is the node that an output shows."""
+    """An input or output; `source` is the node that an output shows, `ends` what is declared."""
 
     model_config = SHAPE
 
@@ -33,6 +34,7 @@ class PortEntry(BaseModel):
     source: Annotated[str, Field(pattern=PATH + r"|^$")] = ""
     doc: str | None = None
     at: PlaceField
+    ends: PortEnds | None = None
 
 
 class NodeEntry(BaseModel):

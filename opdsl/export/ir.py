@@ -42,6 +42,7 @@ def certificate(graph: Graph) -> dict[str, Any]:
         "pinned": list(certified.pinned),
         "diverging": [{"node": node.path, "why": reason} for node, reason in certified.diverging],
         "measures": {x.name: x.measure for x in certified.measured},
+        **certified.convergence.to_json(),
     }
 
 

@@ -20,6 +20,7 @@ from opdsl.export.declarable import can_be_declared
 from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
 from opdsl.ir.block import Block, Refusal
 from opdsl.ir.dims import Dim, decided
+from opdsl.ir.ends import PortEnds
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
 
@@ -142,7 +143,12 @@ class _Reader:
         return tuple(self._port(x, x.source) for x in self.document.outputs)
 
     def _port(self, entry: PortEntry, source: str) -> Port:
-        port = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
+        domain = entry.space.domain
+        if not _fits_axes(entry.ends, domain):
+            raise self._wrong(f"the ends of `{entry.name}` are not those of `{domain}`", entry.name)
+        port = Port(
+            name=entry.name, space=entry.space, source=source, doc=entry.doc, ends=entry.ends
+        )
         return port.model_copy(update={"span": self._span(entry.name)})
 
     def _feedback(self, entry: FeedbackEntry) -> Feedback:
@@ -334,3 +340,11 @@ def _similar_keys(error: Mapping[str, Any]) -> tuple[str, ...]:
     key = str(error["loc"][-1]) if error["loc"] else ""
     keys = tuple(Document.model_fields)
     return did_you_mean(key, keys) if error["type"] == "extra_forbidden" else ()
+
+
+def _fits_axes(ends: PortEnds | None, domain: Domain) -> bool:
+    """Return whether ends are declared for the axes of a grid that have some, and only for them."""
+    if ends is None:
+        return True
+    closed = [x is None for x in ends]
+    return domain.regular and closed == list(domain.periodic) and not all(closed)

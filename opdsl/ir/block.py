@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from opdsl.ir import ends
 from opdsl.ir.dims import Poly
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -209,6 +212,10 @@ class Block(BaseModel):
         """Return what the module needs besides the inputs; it takes them as keyword `asked`."""
         return ()
 
+    def circles(self, *x: Any, **_: Any) -> tuple[bool, ...]:
+        """Return for each axis of the first input whether it is treated as periodic."""
+        return (self.assumes_periodic,) * (x[0].domain.dims if x else 0)
+
     def integrates(self, *_x: Any, **_: Any) -> tuple[Domain, ...]:
         """Return the domains over which it integrates with the weights of the points."""
         return ()
@@ -248,6 +255,42 @@ class Block(BaseModel):
             _x: the spaces of the inputs.
         """
         return self.ragged == "pointwise" and bool(inputs) and all(inputs)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], *x: Any, **_: Any) -> Behaviour:
+        """Return what is known about the result at the ends of its axes.
+
+        By default that of a smooth function of the values at one point, if the block is `pointwise`
+        and has inputs; else nothing.
+
+        Args:
+            inputs: what is known about each input.
+            x: the spaces of the inputs.
+        """
+        if self.ragged == "pointwise" and inputs:
+            return ends.smooth_values(inputs)
+        return ends.unknown(self.infer(*x).domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], *_x: Any, **_: Any) -> Order | None:
+        """Return the order in which the result converges as the spacings tend to zero, or None.
+
+        None means that no order is known, as by default for blocks that look at other points.
+
+        Args:
+            inputs: what is known about each input.
+            _x: the spaces of the inputs.
+        """
+        return EXACT if self.ragged == "pointwise" and inputs else None
+
+    def better_basis(
+        self, _inputs: tuple[Behaviour, ...], *_x: Any, **_: Any
+    ) -> tuple[str, Order] | None:
+        """Return a basis in which its order would be higher, as a program writes it, and the order.
+
+        Args:
+            _inputs: what is known about each input.
+            _x: the spaces of the inputs.
+        """
+        return None
 
     # --- cost -------------------------------------------------------------------------------
 

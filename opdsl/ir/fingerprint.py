@@ -24,14 +24,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from opdsl.ir.expansion import expansion
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
 from opdsl.ir.steps import Coarsen, Step
 from opdsl.sampling import default_sampling
+
+if TYPE_CHECKING:
+    from opdsl.bases import Bases
+    from opdsl.spectrum import Modes
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 
@@ -184,17 +189,20 @@ def _each_axis(value: object, _: Node, x: tuple[Space, ...]) -> object:
     return (value,) * x[0].domain.dims if isinstance(value, int) and x else value
 
 
-def _one_word(value: object, _: Node, x: tuple[Space, ...]) -> object:  # noqa: ARG001
-    """Write equal words for all axes as one."""
-    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-
-
 def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
     """Replace names of channels by their indices."""
     names = x[0].components if x else None
     if not names or not isinstance(value, tuple):
         return value
     return tuple(names.index(y) if y in names else y for y in value)
+
+
+def _families(value: object, node: Node, x: tuple[Space, ...]) -> object:
+    """Replace words of `basis` by the families of functions that they mean."""
+    if not x or not hasattr(node.block, "modes"):  # a word for all axes, or one for each
+        return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+    e = expansion(cast("Bases", value), cast("Modes", node.block.modes), x[0])
+    return "fourier" if e is None else e.terms
 
 
 def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
@@ -217,7 +225,7 @@ Meaning = Callable[[object, Node, tuple[Space, ...]], object]
 # the normal form of each of these parameters, in every block that has it; a test compares both ways
 # of writing
 MEANT: Mapping[str, Meaning] = {
-    "basis": _one_word,
+    "basis": _families,
     "channels": _by_number,
     "modes": _each_axis,
     "out": _channels,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from opdsl.diagnostics import Span
 from opdsl.ir.block import Block, SideInput
+from opdsl.ir.ends import PortEnds
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -49,7 +51,13 @@ class Node(BaseModel):
 
 
 class Port(BaseModel):
-    """An input or output of the model; `source` is what an output shows."""
+    """An input or output of the model.
+
+    Attributes:
+        source: the node or input that an output shows.
+        ends: what the program declares about the function at the ends of each axis, a promise of
+            an output; None for a periodic axis. None: nothing is declared.
+    """
 
     model_config = FROZEN
 
@@ -58,6 +66,15 @@ class Port(BaseModel):
     source: str = ""
     doc: str | None = None
     span: Span | None = Field(default=None, exclude=True, repr=False)
+    ends: PortEnds | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `ends` where nothing is declared, as files of older versions do."""
+        fields: dict[str, Any] = dump(self)
+        if self.ends is None:
+            fields.pop("ends", None)
+        return fields
 
 
 class Feedback(BaseModel):

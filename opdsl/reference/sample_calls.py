@@ -8,7 +8,7 @@ from typing import Any
 
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.spaces import VECTOR, Axis, Boundary, Domain, Space
 from opdsl.ir.steps import Extend
 
 
@@ -24,6 +24,9 @@ def _domains() -> dict[str, Domain]:
     """Build the domains that the samples of blocks use, by name."""
     axes = tuple(Axis(name=x, boundary="periodic", min=64) for x in "xy")
     square = Domain(name="D", axes=axes)
+    ends: tuple[Boundary, ...] = (("dirichlet", "neumann"), "dirichlet")
+    walls = tuple(Axis(name=x, boundary=b, min=64) for x, b in zip("xy", ends, strict=True))
+    box = Domain(name="I", axes=walls)
     latitudes, longitudes = Axis(name="lat", min=32), Axis(name="lon", min=64, boundary="periodic")
     sphere = Domain(
         kind="sphere", name="S", sampling="gauss_legendre", axes=(latitudes, longitudes)
@@ -33,6 +36,8 @@ def _domains() -> dict[str, Domain]:
         "": VECTOR,
         "D": square,
         "D/2": square.coarsened(2),
+        "I": box,
+        "I/2": box.coarsened(2),
         **{name: square.extended(_extension(name, kind)) for name, kind in extensions.items()},
         "K": square.spectrum((2, 2)),
         "P": _points("P"),

@@ -116,13 +116,19 @@ class TreeBuilder:
         return t.Param(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
     def _input(self, node: ParseNode) -> t.Input:
-        kids = node.children
-        return t.Input(self._ident(kids[1]), self._type(kids[3]), self._doc(kids), self.span(node))
+        return t.Input(*self._port(node.children), self.span(node))
 
     def _output(self, node: ParseNode) -> t.Output:
-        kids = node.children
-        name, space = self._ident(kids[1]), self._type(kids[3])
-        return t.Output(name, space, self._doc(kids), self.span(node))
+        return t.Output(*self._port(node.children), self.span(node))
+
+    def _port(self, kids: Kids) -> tuple[t.Ident, t.TypeExpr, t.Arg | None, t.Doc | None]:
+        """Build name, type, ends and doc string of an input or output."""
+        ends = next((self._port_ends(x) for x in kids if is_tree(x, "port_ends")), None)
+        return self._ident(kids[1]), self._type(kids[3]), ends, self._doc(kids)
+
+    def _port_ends(self, node: ParseNode) -> t.Arg:
+        _, name, _, value = node.children
+        return t.Arg(self._ident(name), "=", self.expr(value), self.span(node))
 
     def _require(self, node: ParseNode) -> t.Require:
         kids = node.children

@@ -258,20 +258,22 @@ class Param:
 
 @record
 class Input:
-    """An input: `input a : D -> R^1`."""
+    """An input: `input a : D -> R^1`, or `input a : D -> R^1, ends = odd`."""
 
     name: Ident
     type: TypeExpr
+    ends: Arg | None
     doc: Doc | None
     span: Span
 
 
 @record
 class Output:
-    """An output: `output u : D -> R^1`."""
+    """An output: `output u : D -> R^1`, or `output u : D -> R^1, ends = boundary`."""
 
     name: Ident
     type: TypeExpr
+    ends: Arg | None
     doc: Doc | None
     span: Span
 

@@ -63,7 +63,7 @@ def _statement(node: t.Statement | t.Setting | t.SettingBlock) -> str:
             return f"param {node.name.text} : {kind}{_value(node.value)}{_doc(node.doc)}"
         case t.Input() | t.Output():
             word = "input" if isinstance(node, t.Input) else "output"
-            return f"{word} {node.name.text} : {_type(node.type)}{_doc(node.doc)}"
+            return f"{word} {node.name.text} : {_type(node.type)}{_ends(node)}{_doc(node.doc)}"
         case t.Require():
             return f"require {expr(node.test, EXPR)}{_doc(node.doc)}"
         case t.Feedback():
@@ -76,6 +76,10 @@ def _statement(node: t.Statement | t.Setting | t.SettingBlock) -> str:
         case t.SettingBlock():
             kind = f" {node.kind.text}" if node.kind else ""
             return _braced(f"{node.name.text}{kind}", node.body)
+
+
+def _ends(node: t.Input | t.Output) -> str:
+    return f", {_arg(node.ends)}" if node.ends else ""
 
 
 def _value(node: t.Expr | None) -> str:

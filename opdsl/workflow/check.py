@@ -57,7 +57,11 @@ def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
     from opdsl.train.config.settings import resolve
 
     try:
-        resolve(settings)
+        resolved = resolve(settings)
+        if resolved.settings.symmetries:
+            from opdsl.workflow.programs.symmetries import declared_symmetries
+
+            declared_symmetries(checked.sound(), resolved)
     except OpError as error:
         yield from error.diagnostics
 

@@ -43,6 +43,7 @@ train Flow {
   data { path = "train.h5" test = "test.h5" }
   schedule cosine { epochs = 400 warmup = 1 }
   batch = 8
+  symmetries = [swap(x, y), shift(x)]
   device = cpu
   checkpoint { steps = 2 }
 }

@@ -121,7 +121,14 @@ def test_members_are_the_modules_of_a_folder():
     assert LOSSES.names() == ("h1", "l2")
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
-    assert GENERATORS.names() == ("darcy", "poisson_shapes", "shallow_water", "surface")
+    assert GENERATORS.names() == (
+        "darcy",
+        "poisson",
+        "poisson_shapes",
+        "shallow_water",
+        "surface",
+        "wave",
+    )
     assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes")
     assert len(WARNINGS.names()) == len(list(WARNINGS)) == 5
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -85,6 +88,15 @@ class Attention(Block):
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
         return geometry_of_weights(x.domain)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about a function of the values of v."""
+        smoothness = 3 if self.kind == "linear" else ends.SMOOTH  # elu
+        return ends.smooth_values(inputs, smoothness)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of means over all points."""
+        return orders.mean(x.domain, self.behaviour_at_ends(inputs, x))
 
     def cost(self, x: Space) -> Cost:
         """Count four matrices with biases; for `galerkin` two normalisations of each head."""

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.channel_groups import one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -117,6 +120,18 @@ class CodomainAttention(Block):
         if self.faults == "none":
             return None
         return "has scores that grow with the number of points, a fault of neuraloperator"
+
+    def behaviour_at_ends(
+        self, inputs: tuple[Behaviour, ...], _q: Space, _k: Space, _v: Space
+    ) -> Behaviour:
+        """Return the facts about v, whose variables are combined linearly."""
+        return inputs[2]
+
+    def convergence_order(
+        self, inputs: tuple[Behaviour, ...], q: Space, _k: Space, _v: Space
+    ) -> Order | None:
+        """Return the order of the integral of q k."""
+        return orders.integral(q.domain, ends.product(inputs[0], inputs[1]))
 
     def cost(self, q: Space, _k: Space, v: Space) -> Cost:
         """Count a score for each head and pair of variables, and a sum for each variable."""

@@ -9,8 +9,11 @@ from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, SideInput
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -69,6 +72,14 @@ class CrossAttention(Block):
     def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
         return geometry_of_weights(v.domain)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _q: Space, _v: Space) -> Behaviour:
+        """Return the facts about a function of the values of q."""
+        return ends.add_constant(inputs[0])
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], _q: Space, v: Space) -> Order | None:
+        """Return the order of means over all points of v."""
+        return orders.mean(v.domain, ends.add_constant(inputs[1]))
 
     def cost(self, q: Space, v: Space) -> Cost:
         """Count four matrices with biases, and all pairs of points."""

@@ -9,8 +9,11 @@ from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, SideInput
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -71,6 +74,14 @@ class SliceAttention(Block):
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points, unless all points weigh the same."""
         return geometry_of_weights(x.domain)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about a function of the values of v."""
+        return ends.add_constant(inputs[0])
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of means over all points."""
+        return orders.mean(x.domain, ends.add_constant(inputs[0]))
 
     def cost(self, x: Space) -> Cost:
         """Count three matrices at each point, the slices of each head, and attention among them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from opdsl.ir.block import Block, Cost, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import extension
 from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
@@ -38,6 +40,10 @@ class BetweenExtensions(Block):
         """Return the extension on each axis, None where there is none."""
         inner, outer = (x.domain, self.to) if self.outward else (self.to, x.domain)
         return extension(inner, outer, x, self.keyword())
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that it is exact at resolutions at which the extension is not rounded."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

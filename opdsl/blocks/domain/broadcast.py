@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, GridSizes, Refusal, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -59,6 +62,14 @@ class Broadcast(Block):
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
         """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about a constant."""
+        return ends.constant(self.to)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that it is exact."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.combine_rules import same_domain, same_field
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ class Concat(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], *_x: Space) -> Behaviour:
+        """Return what all functions have in common."""
+        return ends.join(*inputs)
 
     def cost(self, *x: Space) -> Cost:
         """Count a copy."""

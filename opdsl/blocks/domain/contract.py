@@ -8,6 +8,8 @@ from pydantic import Field, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.combine_rules import count
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -71,6 +73,18 @@ class Contract(Block):
                 helps=(f"give the vector {count(self.out * trunk.channels)}",),
             )
         return trunk.with_channels(self.out)
+
+    def behaviour_at_ends(
+        self, inputs: tuple[Behaviour, ...], _branch: Space, _trunk: Space
+    ) -> Behaviour:
+        """Return the facts about the trunk, which is combined linearly."""
+        return inputs[1]
+
+    def convergence_order(
+        self, _inputs: tuple[Behaviour, ...], _branch: Space, _trunk: Space
+    ) -> Order:
+        """Return that it acts at each point alone."""
+        return EXACT
 
     def cost(self, branch: Space, trunk: Space) -> Cost:
         """Count a product and a sum for each channel of the function and of the result."""

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import KINDS, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -119,6 +122,17 @@ class Coords(Block):
                 ),
                 helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
             )
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return that nothing is known at ends; on a periodic axis a position jumps."""
+        smooth = self.kind == "circle" or (self.kind == "position" and not self.domain.regular)
+        return ends.free(self.domain) if smooth else ends.unknown(self.domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that coordinates are exact, but fractions of a sphere move with its resolution."""
+        if self.kind == "fraction":
+            return Order(1, "fractions of a sphere move with the resolution")
+        return EXACT
 
     def side_inputs(self) -> tuple[SideInput, ...]:
         """Return the coordinates of points."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from opdsl.blocks.domain._extension import BetweenExtensions
+from opdsl.ir import ends
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class Crop(BetweenExtensions):
     samples = ({"inputs": ("E -> R^3",), "to": "D"},)
 
     to: Domain = Field(description="the inner domain")
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return that nothing is known: the breaks of v were at the ends."""
+        return Behaviour(ends.unknown(self.to).axes, inputs[0].smoothness)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.pad.crop`."""

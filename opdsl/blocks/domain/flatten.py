@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import Block, Cost, Refusal, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import VECTOR, Space
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Flatten(Block):
     def diverges(self, x: Space) -> str | None:
         """Return the reason of `fixed_resolution`."""
         return self.fixed_resolution(x)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return that values on a grid that is never refined are exact."""
+        return EXACT if self._pinned(x) else None
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from opdsl.blocks.domain._extension import BetweenExtensions
+from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ class Pad(BetweenExtensions):
     )
 
     to: Domain = Field(description="the extension")
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return a jump where zeros meet a function that does not vanish, else a kink."""
+        axes = []
+        for at, step in zip(inputs[0].axes, self._steps(x), strict=True):
+            if step is None:
+                axes.append(at)
+                continue
+            kink = step.kind != "zero" or End.VANISHES in at.lower & at.upper
+            seam = Seam.KINK if kink else Seam.JUMP
+            axes.append(AxisBehaviour(End.NOTHING, End.NOTHING, seam))
+        return Behaviour(tuple(axes), inputs[0].smoothness)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.pad.pad`."""

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt
 from opdsl.diagnostics import did_you_mean
 from opdsl.ir.block import Block, Cost, Refusal, copy_cost
 from opdsl.ir.combine_rules import count
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Select(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about v."""
+        return inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

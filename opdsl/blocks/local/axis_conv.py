@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
 from opdsl.spectrum import frequencies
@@ -76,6 +79,14 @@ class AxisConv(Block):
     def band_preserving(self) -> bool:
         """Return True: it acts on each frequency by itself."""
         return True
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that waves are smooth where a periodic axis closes."""
+        return ends.free(x.domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the Fourier coefficients."""
+        return orders.coefficients(x.domain, inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count matrices and transforms for each axis, and products for each line of points."""

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
 
@@ -80,6 +83,16 @@ class Conv(Block):
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
         """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return the facts of `linear` for a stencil of one point; else nothing is known."""
+        if self.kernel > 1:
+            return ends.unknown(x.domain)
+        return ends.add_constant(inputs[0]) if self.bias else inputs[0]
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order | None:
+        """Return that a stencil of one point is exact; a wider one has no limit."""
+        return EXACT if self.kernel == 1 else None
 
     def cost(self, x: Space) -> Cost:
         """Count one matrix product for each point of the stencil."""

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour, End, Seam
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import check_reflection
 from opdsl.sampling import points_of
@@ -137,6 +140,19 @@ class DiscoConv(Block):
                     at="radius",
                     helps=("for what is everywhere: `spectral_conv` or `integrate`",),
                 )
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that nothing is known at ends."""
+        return ends.free(x.domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return 2, of hats with kinks between the points; 1 where zeros beyond an end jump."""
+        found = [Order(2, "a kernel with kinks")]
+        for axis, closed, at in zip(x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True):
+            jumps = self.edges == "zeros" and End.VANISHES not in at.lower & at.upper
+            if x.domain.regular and (at.seam == Seam.JUMP if closed else jumps):
+                found.append(Order(1, f"a jump at the ends of {axis.name}"))
+        return orders.least(*found)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require that each basis function meets a point, or that a frozen stencil fits."""

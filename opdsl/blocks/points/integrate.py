@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir import orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -71,6 +74,10 @@ class Integrate(Block):
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points, unless all points weigh the same."""
         return geometry_of_weights(x.domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of the quadrature; that of points depends on where they are."""
+        return orders.integral(x.domain, inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number."""

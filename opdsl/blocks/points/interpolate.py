@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import coordinate_count, periods_of, place_of
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -116,6 +119,18 @@ class Interpolate(Block):
         return tuple(
             SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
         )
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return that nothing is known."""
+        return Behaviour(ends.free(self.to).axes, inputs[0].smoothness)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of the interpolation between the points of a grid."""
+        if not x.domain.regular:
+            return None
+        if self.kind == "linear":
+            return Order(2, "linear interpolation")
+        return Order(1, "neighbours instead of the function at a point")
 
     def cost(self, x: Space) -> Cost:
         """Count a product, a sum and a distance for each point that contributes, but no search."""

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir import orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -82,6 +85,12 @@ class Pool(Block):
     def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Return the domain of v for a mean."""
         return (x.domain,) if self.kind == "mean" else ()
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of the mean, and 2 for the greatest value on a grid."""
+        if self.kind == "mean" or any(y.scattered for y in x.domain.parts):
+            return orders.integral(x.domain, inputs[0])
+        return Order(2, "a maximum between the points")
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number, or a comparison."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.combine_rules import count
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ class Pull(Block):
                 helps=("a position on several axes is one number: i * n + j",),
             )
         return v.on(n.domain)
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], _v: Space, n: Space) -> Behaviour:
+        """Return that nothing is known."""
+        return ends.unknown(n.domain)
 
     def cost(self, v: Space, n: Space) -> Cost:
         """Count one read for each index."""

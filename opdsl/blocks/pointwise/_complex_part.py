@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.complex_parts import needs_complex, real_part_of
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 
@@ -25,6 +26,10 @@ class ComplexPart(Block):
         """
         needs_complex(self.keyword(), x)
         return real_part_of(x)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about v."""
+        return inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

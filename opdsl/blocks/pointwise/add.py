@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opdsl.blocks.pointwise._arithmetic import Arithmetic
+from opdsl.ir import ends
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class Add(Arithmetic):
 
     verb: ClassVar[str] = "add"
     commutative = True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _u: Space, _v: Space) -> Behaviour:
+        """Return what both functions have in common."""
+        return ends.join(*inputs)
 
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ ActivationName = Literal[
     "tanh",
 ]
 CHEAP = {"identity": 0, "leaky_relu": 1, "relu": 1, "softsign": 3}
+ODD = ("identity", "sin", "softsign", "tanh")
+NOT_ZERO = ("sigmoid", "softplus")  # where the argument is zero
+# see `opdsl.ir.ends.Behaviour`: a jump of the first derivative gives 2, of the second 3
+SMOOTHNESS = {"elu": 3, "leaky_relu": 2, "relu": 2, "selu": 2, "softsign": 3}
 TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a round number
 
 
@@ -78,6 +84,12 @@ class Apply(Block):
     def is_identity(self, _x: Space) -> bool:
         """Return whether the function is the identity."""
         return self.kind == "identity"
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Keep zeros if sigma(0) = 0, and the parity if sigma is odd; even functions stay even."""
+        odd, zero = self.kind in ODD, self.kind not in NOT_ZERO
+        smoothness = SMOOTHNESS.get(self.kind, ends.SMOOTH)
+        return ends.activation(inputs[0], zero=zero, odd=odd, smoothness=smoothness)
 
     def cost(self, x: Space) -> Cost:
         """Count the operations of the function for each number."""

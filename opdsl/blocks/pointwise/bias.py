@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class Bias(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return v's facts that a constant leaves."""
+        return ends.add_constant(inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count a parameter for each channel and an addition for each number."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.combine_rules import same_channels, same_domain
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ class Complex(Block):
         same_domain("put together", parts)
         same_channels("put together", parts)
         return Space(domain=u.domain, channels=u.channels, field="C")
+
+    def behaviour_at_ends(
+        self, inputs: tuple[Behaviour, ...], _u: Space, _v: Space | None = None
+    ) -> Behaviour:
+        """Return what both parts have in common."""
+        return ends.join(*inputs)
 
     def cost(self, u: Space, v: Space | None = None) -> Cost:
         """Count a copy."""

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -60,6 +63,14 @@ class Constant(Block):
     def infer(self) -> Space:
         """Return the domain with `out` channels."""
         return Space(domain=self.domain, channels=self.out)
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return the facts about a constant."""
+        return ends.constant(self.domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that it is exact."""
+        return EXACT
 
     def cost(self) -> Cost:
         """Count a parameter for each channel, or one."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Dropout(Block):
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""
         return x
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about v."""
+        return inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count one multiplication for each number."""

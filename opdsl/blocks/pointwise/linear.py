@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class Linear(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return v's facts that a constant leaves, all of them without bias."""
+        return ends.add_constant(inputs[0]) if self.bias else inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count a multiplication and an addition for each entry of W at each point."""

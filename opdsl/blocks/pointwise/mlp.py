@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
+from opdsl.blocks.pointwise.apply import SMOOTHNESS, TRANSCENDENTAL, ActivationName
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ class Mlp(Block):
     def infer(self, x: Space) -> Space:
         """Return the domain with the last of `widths` as channels."""
         return x.with_channels(self.widths[-1])
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return v's facts that constants leave, with the kinks of the activation."""
+        smoothness = SMOOTHNESS.get(self.act, ends.SMOOTH) if len(self.widths) > 1 else ends.SMOOTH
+        return ends.smooth_values(inputs, smoothness)
 
     def cost(self, x: Space) -> Cost:
         """Count a matrix and a bias for each layer."""

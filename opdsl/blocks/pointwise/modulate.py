@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -60,6 +63,14 @@ class Modulate(Block):
     def receptive_field(self, sizes: GridSizes, _v: Space, _c: Space) -> tuple[int, ...]:
         """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _v: Space, _c: Space) -> Behaviour:
+        """Return v's facts that a constant leaves."""
+        return ends.add_constant(inputs[0])
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _v: Space, _c: Space) -> Order:
+        """Return that it acts at each point alone."""
+        return EXACT
 
     def cost(self, v: Space, c: Space) -> Cost:
         """Count two matrices with biases, and two operations for each number."""

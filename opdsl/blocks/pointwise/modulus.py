@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.blocks.pointwise._complex_part import ComplexPart
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Cost
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ class Modulus(ComplexPart):
         """Count two squares, a sum and a root for each number."""
         numbers = self.infer(x).numbers()
         return Cost(0, numbers * 4, numbers * BYTES)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Keep zeros; the modulus has a kink where v vanishes."""
+        return ends.activation(inputs[0], zero=True, odd=False, smoothness=2)
 
     def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.complex_parts.Modulus`."""

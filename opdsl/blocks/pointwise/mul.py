@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opdsl.blocks.pointwise._arithmetic import Arithmetic
+from opdsl.ir import ends
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class Mul(Arithmetic):
 
     verb: ClassVar[str] = "multiply"
     commutative = True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _u: Space, _v: Space) -> Behaviour:
+        """Return the rule of products: two odd functions have an even one."""
+        return ends.product(*inputs)
 
     def lower(self, _u: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Mul`."""

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -101,6 +104,17 @@ class Norm(Block):
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
         """Return 0 for kinds without a mean over the grid; `batch` has running means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return v's facts that a constant leaves, since a mean is subtracted."""
+        return ends.add_constant(inputs[0])
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of the means; `layer` and, in evaluation, `batch` have none."""
+        if self.kind in {"layer", "batch"}:
+            return EXACT
+        v = inputs[0]
+        return orders.mean(x.domain, ends.join(v, orders.squares(v)))
 
     def cost(self, x: Space) -> Cost:
         """Count two parameters for each channel, unless the kind is `instance`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Scale(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about v."""
+        return inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count one multiplication for each number."""

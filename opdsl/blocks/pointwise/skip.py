@@ -10,6 +10,7 @@ from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Skip(Block):
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about v."""
+        return inputs[0]
 
     def cost(self, x: Space) -> Cost:
         """Count nothing, one real number for each channel, or a matrix."""

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -64,6 +67,14 @@ class Static(Block):
     def side_inputs(self) -> tuple[SideInput, ...]:
         """Return each field by its name."""
         return tuple(SideInput(y, "field", self.domain) for y in self.fields)
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return that nothing is known about a field but that it is smooth."""
+        return ends.free(self.domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that it is exact."""
+        return EXACT
 
     def cost(self) -> Cost:
         """Count a copy."""

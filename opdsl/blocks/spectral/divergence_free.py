@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.dims import Poly
+from opdsl.ir.ends import AxisBehaviour, Behaviour
+from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
 
@@ -59,6 +62,17 @@ class DivergenceFree(Block):
     def band_preserving(self) -> bool:
         """Return True: it acts on each frequency by itself."""
         return True
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that nothing is known at ends; on periodic axes breaks stay."""
+        axes = zip(inputs[0].axes, ends.free(x.domain).axes, strict=True)
+        return Behaviour(
+            tuple(AxisBehaviour(b.lower, b.upper, a.seam) for a, b in axes), inputs[0].smoothness
+        )
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the Fourier coefficients."""
+        return orders.coefficients(x.domain, inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count the transforms in both directions, and a product with the frequencies."""

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
+from opdsl.ir import orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, each_axis, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
 from opdsl.spectrum import frequencies
@@ -71,6 +74,10 @@ class Fft(Block):
 
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(each_axis(self.modes, x), real=not x.complex)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the Fourier coefficients."""
+        return orders.coefficients(x.domain, inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -53,6 +56,14 @@ class FourierFeatures(Block):
     def infer(self, x: Space) -> Space:
         """Return the domain with 2 `count` channels."""
         return x.with_channels(2 * self.count)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the facts about a function of the values of v."""
+        return ends.add_constant(inputs[0])
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that it acts at each point alone."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count a matrix product, a sine and a cosine."""

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, transform_work
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 from opdsl.spectrum import frequencies
@@ -73,6 +76,14 @@ class Ifft(Block):
 
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(self._modes(x), real=x.domain.halved)
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that waves are smooth where a periodic axis closes."""
+        return ends.free(self.infer(x).domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that waves are evaluated exactly."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform."""

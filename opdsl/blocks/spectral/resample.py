@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from opdsl.bases import Bases
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.interpolants import interpolants, is_plain
+from opdsl.ir.orders import Order
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -109,6 +112,30 @@ class Resample(Block):
     def band_preserving(self) -> bool:
         """Return whether the interpolant is the trigonometric one."""
         return self.kind == "fourier" and is_plain(self.basis)
+
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
+        """Return the parity of half waves without a polynomial; else nothing is known at ends."""
+        if self.kind == "fourier" and not is_plain(self.basis):
+            families, lifts = zip(*interpolants(self.basis, self.to), strict=True)
+            if set(lifts) == {"none"}:
+                return ends.waves(self.to, families)
+        return Behaviour(ends.free(self.to).axes, inputs[0].smoothness)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the interpolant.
+
+        `linear` and `cubic` take first and last points of both grids for one place, which they are
+        on an axis with both ends; the cubic of torch (a = -3/4) has only order 1, see Keys 1981,
+        doi:10.1109/TASSP.1981.1163711.
+        """
+        if self.kind == "fourier" and not is_plain(self.basis):
+            return orders.interpolant(x.domain, inputs[0], interpolants(self.basis, x.domain))
+        if self.kind == "fourier":
+            return orders.coefficients(x.domain, inputs[0])
+        both = all(a.points == "both" for a in x.domain.axes)
+        if self.kind == "linear" and both:
+            return Order(min(2, inputs[0].smoothness), "linear interpolation")
+        return Order(1, f"{self.kind} interpolation")
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform along each axis at the old size, and one at the new size."""

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeInt
 
 from opdsl.bases import Bases, points_needed
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.interpolants import is_plain, terms_of
 from opdsl.ir.modes import bounds, each_axis
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
 from opdsl.sampling import points_of
@@ -182,6 +185,16 @@ class Series(Block):
         if self.faults == "none":
             return None
         return "is divided by the number of points, a fault of neuraloperator"
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return that waves are smooth where a periodic axis closes, and the parity of others."""
+        if is_plain(self.basis):
+            return ends.free(self.domain)
+        return ends.waves(self.domain, *terms_of(self.basis, self.domain))
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that waves are evaluated exactly."""
+        return EXACT
 
     def cost(self) -> Cost:
         """Count a complex number for each frequency and an inverse fast transform."""

@@ -1,4 +1,4 @@
-"""The block `spectral_conv`: a matrix for each Fourier mode."""
+"""The block `spectral_conv`: a matrix for each function of a basis."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
+from opdsl.bases import HALF_WAVES, Bases, Basis, Family, Term
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.expansion import Expansion, basis_of_each, expansion, expansion_bounds, expansion_work
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -36,7 +41,25 @@ class SpectralConv(Block):
     one-sided: m means |k| <= m on each axis, 2 m + 1 frequencies (for real functions m + 1 on the
     last axis, whose other half is the conjugate). Both grids need 2 m + 1 points on each axis. The
     weights do not depend on the grid: they are one operator for every resolution, and with `to` the
-    result is one function on another grid. Every axis is treated as periodic.
+    result is one function on another grid.
+
+    `basis` chooses the functions of each axis, one word for all axes or one for each:
+
+    | basis | functions of an axis with t in 0 ... 1 | for axes |
+    | --- | --- | --- |
+    | `fourier` | exp(2 pi i k t), abs(k) <= m | periodic; other axes are treated as if they were |
+    | `sine` | sin(pi k t), k = 1 ... m | functions that vanish at both ends |
+    | `cosine` | cos(pi k t), k = 0 ... m - 1 | functions whose slope vanishes at both ends |
+    | `quarter_sine` | sin(pi (k - 1/2) t), k = 1 ... m | value 0 below, slope 0 above |
+    | `quarter_cosine` | cos(pi (k - 1/2) t), k = 1 ... m | slope 0 below, value 0 above |
+    | `sine_cosine` | a sum of two terms: sines, and cosines | any functions between two ends |
+    | `auto` | what the boundary asks for | all |
+
+    `auto` is `fourier` on periodic axes, `cosine` between two Neumann ends and `sine_cosine` on all
+    other axes, since the functions inside of a network do not vanish where the solution does. At a
+    Neumann end the sines of `sine_cosine` are quarter-waves, whose slope vanishes there. Several
+    axes with `sine_cosine` have two terms together. Half-waves count from one end to the other:
+    `modes = 24` of them reach as far as `modes = 12` of exponentials. They need no padding.
 
     ```op
     edition 2026
@@ -91,6 +114,7 @@ class SpectralConv(Block):
             `out` counts the channels of one.
         layout: which frequencies `modes` means, one word for all axes or one for each.
         faults: none, or the release of neuraloperator whose faults are reproduced.
+        basis: the functions of each axis, one word for all axes or one for each.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`; Kossaifi
         et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
@@ -119,6 +143,19 @@ class SpectralConv(Block):
         {"inputs": ("D -> C^2",), "modes": 1, "faults": "neuralop_93d3f06"},
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
+        {"inputs": ("I -> R^3",), "modes": 3, "out": 5, "basis": "auto"},
+        {"inputs": ("I -> R^2",), "modes": 2, "to": "I/2", "basis": "cosine", "bias": False},
+        {
+            "inputs": ("I -> R^3",),
+            "modes": 3,
+            "out": 2,
+            "factor": "tucker",
+            "rank": 0.5,
+            "basis": "auto",
+        },
+        {"inputs": ("I -> R^2",), "modes": 2, "separable": True, "basis": "auto"},
+        {"inputs": ("I -> C^2",), "modes": 2, "basis": "auto"},
+        {"inputs": ("I -> R^4",), "modes": 2, "copies": 2, "basis": "auto"},
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
@@ -141,6 +178,7 @@ class SpectralConv(Block):
     faults: Literal["none", "neuralop_2_0_0", "neuralop_93d3f06"] = Field(
         default="none", description="of which release it has the faults"
     )
+    basis: Bases = Field(default="fourier", description="the functions of each axis")
 
     def infer(self, x: Space) -> Space:
         """Return `to` with `out` channels."""
@@ -154,7 +192,21 @@ class SpectralConv(Block):
         same_interval(copy, to)
         return copy.with_channels((self.out or copy.channels) * self.copies).on(to)
 
+    def _expansion(self, x: Space) -> Expansion | None:
+        """Return the functions of each axis; None where all are exponentials."""
+        return expansion(self.basis, self.modes, x)
+
+    def circles(self, x: Space) -> tuple[bool, ...]:
+        """Return for each axis whether it is treated as periodic."""
+        e = self._expansion(x)
+        if e is None:
+            return super().circles(x)
+        return tuple(i in e.circles for i in range(x.domain.dims))
+
     def _check_modes(self, x: Space) -> None:
+        if self._expansion(x) is not None:
+            self._check_words()
+            return
         modes = each_axis(self.modes, x)
         pairs = zip(modes, layout_of_each(self.layout, len(modes)), strict=True)
         empty = [layout for m, layout in pairs if m == 0 and layout != "symmetric"]
@@ -168,6 +220,17 @@ class SpectralConv(Block):
             helps=("`layout = symmetric` keeps the mean for `modes = 0`",),
         )
 
+    def _check_words(self) -> None:
+        for key, default in (("layout", "symmetric"), ("faults", "none")):
+            if getattr(self, key) != default:
+                raise Refusal(
+                    "OP0208",
+                    f"`{key}` is for weights of exponentials on every axis",
+                    f"`basis = {show_basis(self.basis)}` has half-waves",
+                    at=key,
+                    helps=(f"leave `{key}` out, or `basis = fourier`",),
+                )
+
     def _bands(self, x: Space) -> Bands:
         return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
 
@@ -176,7 +239,9 @@ class SpectralConv(Block):
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
-        return Axes(names, (*map(decided, matrix.values()), *map(len, self._bands(x))))
+        e = self._expansion(x)
+        counts = tuple(map(len, self._bands(x))) if e is None else e.counts
+        return Axes(names, (*map(decided, matrix.values()), *counts))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
@@ -184,6 +249,9 @@ class SpectralConv(Block):
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
+        e = self._expansion(x)
+        if e is not None:
+            return tuple(y for d in domains if d for y in expansion_bounds(d, e, self.modes))
         bands = self._bands(x)
         bounds_of_domains = (
             bounds(y, bands, self.modes, self.layout) for y in domains if y is not None
@@ -196,40 +264,100 @@ class SpectralConv(Block):
             return None
         return "has a fault of neuraloperator, whose effect depends on the resolution"
 
-    def max_modes(self, x: Space) -> tuple[int, ...]:
-        """Return m on each axis: each |k| <= m has a matrix."""
+    def max_modes(self, x: Space) -> tuple[int, ...] | None:
+        """Return m on each axis: each |k| <= m has a matrix; None of half-waves."""
+        if self._expansion(x) is not None:
+            return None
         return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
     def band_preserving(self) -> bool:
-        """Return whether it acts on each frequency by itself; a fault does not."""
-        return self.faults == "none"
+        """Return whether it acts on each frequency by itself; faults and half-waves do not."""
+        return self.faults == "none" and self.basis == "fourier"
+
+    def saved_modes(self, sizes: GridSizes, x: Space) -> int:
+        """Return how many complex numbers of each channel the gradient needs."""
+        e = self._expansion(x)
+        if e is None:
+            return super().saved_modes(sizes, x)
+        return -(-e.coefficients // 2) if e.real_weights else e.coefficients
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return the parity of the basis, without what the constant `bias` breaks."""
+        result = ends.waves(self.infer(x).domain, *self._terms(x))
+        return ends.add_constant(result) if self.bias else result
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the coefficients in the basis."""
+        return orders.coefficients(x.domain, inputs[0], *self._terms(x))
+
+    def better_basis(self, inputs: tuple[Behaviour, ...], x: Space) -> tuple[str, Order] | None:
+        """Return the half-waves of a higher order where the program chooses half-waves itself."""
+        words = basis_of_each(self.basis, x.domain)
+        own = self.convergence_order(inputs, x)
+        if not any(word in HALF_WAVES for word in words):
+            return None
+        best: tuple[Basis, ...] = tuple(
+            orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
+            for word, axis, at in zip(words, x.domain.axes, inputs[0].axes, strict=True)
+        )
+        basis: Bases = best[0] if len(set(best)) == 1 else best
+        order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        return (show_basis(basis), order) if order.value > own.value else None
+
+    def _terms(self, x: Space) -> tuple[Term, ...]:
+        """Return the families of each term."""
+        e = self._expansion(x)
+        if e is not None:
+            return e.terms
+        circles: list[Family] = ["fourier"] * x.domain.dims
+        return (tuple(circles),)
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""
         out, copy = self.infer(x), one_copy(x, self.copies)
         bias_numbers = (self.out or copy.channels) * out.width if self.bias else 0
         per_call, per_sample = self._products(copy)
-        flops = transform(x) + transform(out) + MIX * (per_call + per_sample * self.copies)
-        return Cost(decided(2 * self._numbers(copy) + bias_numbers), flops, out.numbers() * BYTES)
+        e = self._expansion(x)
+        terms = 1 if e is None else len(e.terms)
+        products = self._mix_flops(e) * (per_call + per_sample * self.copies)
+        flops = (transform(x) + transform(out)) * terms + products
+        numbers = (1 if e is not None and e.real_weights else 2) * self._numbers(copy)
+        return Cost(decided(numbers + bias_numbers), flops, out.numbers() * BYTES)
+
+    @staticmethod
+    def _mix_flops(e: Expansion | None) -> int:
+        """Return the flops of one product with a number of R and an addition."""
+        return 2 if e is not None and e.real_weights else MIX
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
         copy = one_copy(x, self.copies)
-        dense, factorised = math.prod(self._axes(copy).shape), self._numbers(copy)
+        e = self._expansion(x)
+        terms = 1 if e is None else len(e.terms)
+        dense, factorised = math.prod(self._axes(copy).shape) * terms, self._numbers(copy)
         if self.factor == "dense" or factorised < dense:
             return None
-        return f"its factors have {2 * factorised:,} numbers, a dense weight has {2 * dense:,}"
+        parts = 1 if e is not None and e.real_weights else 2
+        return (
+            f"its factors have {parts * factorised:,} numbers, a dense weight has {parts * dense:,}"
+        )
 
     def _numbers(self, x: Space) -> int:
-        """Count the complex numbers of the weight."""
-        shape = self._axes(x).shape
+        """Count the numbers of the weight, complex ones unless all functions are half-waves."""
+        e, shape = self._expansion(x), self._axes(x).shape
+        terms = 1 if e is None else len(e.terms)
         if self.factor == "dense":
-            return math.prod(shape)
-        return count_numbers(self.factor, shape, self._ranks(x))
+            return terms * math.prod(shape)
+        return terms * count_numbers(self.factor, shape, self._ranks(x))
 
     def _products(self, x: Space) -> tuple[int, int]:
-        """Count complex products between the transforms, for each call and for each sample."""
-        shape = self._axes(x).shape
+        """Count products between the transforms, for each call and for each sample."""
+        e, shape = self._expansion(x), self._axes(x).shape
+        if e is not None:
+            per_sample = len(e.terms) * math.prod(shape)
+            if self.factor == "dense":
+                return 0, per_sample
+            return len(e.terms) * whole_products(self.factor, shape, self._ranks(x)), per_sample
         if self.factor == "dense":
             return 0, math.prod(shape)
         ranks = self._ranks(x)
@@ -239,7 +367,7 @@ class SpectralConv(Block):
 
     def _in_ranks(self, x: Space) -> bool:
         """Return whether applying the factors one by one is less work than multiplying out R."""
-        if self.factor == "dense" or self.separable:
+        if self.factor == "dense" or self.separable or self._expansion(x) is not None:
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
         per_call, per_sample = rank_products(self.factor, shape, ranks)
@@ -249,44 +377,62 @@ class SpectralConv(Block):
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms in both directions, and the products between them."""
-        bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
+        e, out = self._expansion(x), self.infer(x).channels
+        per_call, per_sample = self._products(one_copy(x, self.copies))
+        products = per_call / BATCH + per_sample * decided(self.copies)
+        mix = Work(gemm=self._mix_flops(e) * products)
+        if e is not None:
+            forward = expansion_work(kernel, decided(x.channels), sizes[0], e)
+            return together(forward, mix, expansion_work(kernel, decided(out), sizes[-1], e))
+        bands, real = self._bands(x), not x.complex
         forward = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
         inverse = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
-        per_call, per_sample = self._products(one_copy(x, self.copies))
-        mix = Work(gemm=MIX * (per_call / BATCH + per_sample * decided(self.copies)))
         return together(forward, mix, inverse)
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""
-        copy = one_copy(x, self.copies)
+        copy, e = one_copy(x, self.copies), self._expansion(x)
         complex_bias = self.bias and x.complex
-        return self._numbers(copy) + decided(self.out or copy.channels) * complex_bias
+        numbers = 0 if e is not None and e.real_weights else self._numbers(copy)
+        return numbers + decided(self.out or copy.channels) * complex_bias
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.conv.SpectralConv`."""
+        """See `opdsl.nn.spectral.conv.SpectralConv` and `basis_conv.BasisConv`."""
         from opdsl.nn.layers import grouped
-        from opdsl.nn.spectral import conv
+        from opdsl.nn.spectral import basis_conv, conv
 
         copy = one_copy(x, self.copies)
+        e = self._expansion(copy)
+        layer: type[nn.Module] = conv.SpectralConv if e is None else basis_conv.BasisConv
         c, out = decided(copy.channels), decided(self.out or copy.channels)
-        shape = (c, out, each_axis(self.modes, copy))
+        shape: tuple[Any, ...] = (c, out, each_axis(self.modes, copy))
+        if e is not None:
+            shape += (e.terms, e.samplings)
+        options = {"bias": self.bias, **self._more(copy)}
         if self.copies > 1:
-            options = {"bias": self.bias, **self._more(copy)}
-            return grouped.GroupedLayer(conv.SpectralConv, decided(self.copies), *shape, **options)
-        return conv.SpectralConv(*shape, bias=self.bias, **self._more(copy))
+            return grouped.GroupedLayer(layer, decided(self.copies), *shape, **options)
+        return layer(*shape, **options)
 
     def _more(self, x: Space) -> dict[str, Any]:
         """Return the arguments that differ from the defaults of the layer."""
-        arguments = {
-            "layout": (self.layout, "symmetric"),
-            "faults": (self.faults, "none"),
+        arguments: dict[str, tuple[object, object]] = {
             "factor": (self.factor, "dense"),
             "ranks": (self._ranks(x), ()),
-            "in_ranks": (self._in_ranks(x), False),
             "separable": (self.separable, False),
             "real": (not x.complex, True),
         }
+        if self._expansion(x) is None:
+            arguments |= {
+                "layout": (self.layout, "symmetric"),
+                "faults": (self.faults, "none"),
+                "in_ranks": (self._in_ranks(x), False),
+            }
         return {key: value for key, (value, default) in arguments.items() if value != default}
+
+
+def show_basis(basis: Bases) -> str:
+    """Write a basis as in a program."""
+    return basis if isinstance(basis, str) else f"({', '.join(basis)})"
 
 
 def _whole(*counts: object) -> bool:

@@ -10,7 +10,9 @@ from pydantic import Field
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.complex_parts import needs_complex
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import MIX
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ class SpectralLinear(Block):
         """Return the modes with `out` channels."""
         needs_complex(self.keyword(), x)
         return x.with_channels(self.out or x.channels)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that it acts on each mode alone."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count a complex product and sum for each entry of each matrix."""

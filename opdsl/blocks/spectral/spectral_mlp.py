@@ -9,7 +9,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.complex_parts import needs_complex
 from opdsl.ir.dims import decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import MIX
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ class SpectralMlp(Block):
                 helps=(f"take a divisor of {x.channels}",),
             )
         return x.with_channels(x.channels)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return that it acts on each mode alone."""
+        return EXACT
 
     def cost(self, x: Space) -> Cost:
         """Count two block-diagonal complex matrices and their biases."""

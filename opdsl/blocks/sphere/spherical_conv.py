@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import MIX, together, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Sampling, Space
@@ -195,6 +198,14 @@ class SphericalConv(Block):
     def _order_cure(self, longitudes: int) -> str:
         fits = (longitudes - 1) // 2
         return _cure(fits) if self.orders is None else f"orders = {fits}"
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that harmonics are smooth."""
+        return ends.free(self.infer(x).domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return the order of integrals over the sphere."""
+        return orders.integral(x.domain, inputs[0])
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of R, and the transforms in both directions."""

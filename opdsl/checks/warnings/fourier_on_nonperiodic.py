@@ -15,19 +15,26 @@ def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
         domain = _open_domain(graph, node)
         if domain is not None and site(node) not in reported:
             reported.add(site(node))
-            yield _warning(graph, node, domain)
+            circles = node.block.circles(*graph.arguments(node))
+            yield _warning(graph, node, domain, _open_axes(domain, circles))
 
 
 def _open_domain(graph: Graph, node: Node) -> Domain | None:
     """Return the domain that the node transforms, if not all of its axes are periodic."""
-    if not node.block.assumes_periodic:
+    circles = node.block.circles(*graph.arguments(node))
+    if not any(circles):
         return None
     domains = [*(x.domain for x in graph.arguments(node)), node.space.domain]
-    return next((x for x in domains if x.regular and not all(x.periodic)), None)
+    return next((x for x in domains if x.regular and _open_axes(x, circles)), None)
 
 
-def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
-    axes = [a.name for a, closed in zip(domain.axes, domain.periodic, strict=True) if not closed]
+def _open_axes(domain: Domain, circles: tuple[bool, ...]) -> list[str]:
+    """Return the names of the axes that are treated as periodic and are not."""
+    triples = zip(domain.axes, domain.periodic, circles, strict=False)
+    return [axis.name for axis, closed, circle in triples if circle and not closed]
+
+
+def _warning(graph: Graph, node: Node, domain: Domain, axes: list[str]) -> Diagnostic:
     names = " and ".join(f"`{x}`" for x in axes)
     part = next(x for x in domain.parts if not all(x.periodic))
     place = graph.places.get(part.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.registry import Registry
+from opdsl.sampling import SAMPLINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +98,13 @@ class Generator:
 
 
 SAMPLES = Option("samples", int, "The number of samples.", "K")
+SAMPLING = Option(
+    "sampling",
+    str,
+    f"Which ends of an axis carry a point, or cell centres: {', '.join(SAMPLINGS)}.",
+    "WORD",
+    "both",
+    choices=SAMPLINGS,
+)
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

@@ -12,11 +12,10 @@ def _generate(**options: Any) -> GeneratedFile:
 
 
 GENERATOR = Generator(
-    """Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.
-    """,
-    ".h5",
-    _generate,
-    (
+    description="""Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.""",
+    suffix=".h5",
+    generate=_generate,
+    options=(
         Option("resolution", int, "Points on each axis.", "N"),
         SAMPLES,
         Option("fine", int, "Points on each axis of the solver; 129 or more.", "M", optional=True),
@@ -30,5 +29,5 @@ GENERATOR = Generator(
         ),
         Option("workers", int, "Threads that solve in parallel.", "N", 2),
     ),
-    "--resolution 65 --samples 100 -o d.h5",
+    example="--resolution 65 --samples 100 -o d.h5",
 )

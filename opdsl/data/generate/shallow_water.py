@@ -12,14 +12,14 @@ def _generate(**options: Any) -> GeneratedFile:
 
 
 GENERATOR = Generator(
-    """Shallow water on the rotating sphere: a random state, and the state some hours later.
+    description="""Shallow water on the rotating sphere: a random state, and the state some hours later.
     """,
-    ".npz",
-    _generate,
-    (
+    suffix=".npz",
+    generate=_generate,
+    options=(
         Option("resolution", int, "Latitudes; twice as many longitudes.", "N"),
         SAMPLES,
         Option("hours", float, "Hours between both states.", "H", 1.0),
     ),
-    "--resolution 32 --samples 100 -o s.npz",
+    example="--resolution 32 --samples 100 -o s.npz",
 )

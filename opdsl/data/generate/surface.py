@@ -12,17 +12,17 @@ def _generate(**options: Any) -> GeneratedFile:
 
 
 GENERATOR = Generator(
-    """Diffusion, u - Laplace u / 10 = f, on random closed surfaces in space.
+    description="""Diffusion, u - Laplace u / 10 = f, on random closed surfaces in space.
 
     Each sample has a surface within the unit sphere and triangles of its own (domain S). Input:
     forcing (f). Output: solution (u). By surface finite elements; files of one seed hold the same
     problems at every resolution.
     """,
-    ".h5",
-    _generate,
-    (
+    suffix=".h5",
+    generate=_generate,
+    options=(
         Option("resolution", int, "Edges along a unit of length: the mesh width is 1/N.", "N"),
         SAMPLES,
     ),
-    "--resolution 12 --samples 100 -o s.h5",
+    example="--resolution 12 --samples 100 -o s.h5",
 )

@@ -7,11 +7,14 @@ from opdsl.elaborate.evaluate import arithmetic
 from opdsl.elaborate.evaluate.limits import excess
 from opdsl.elaborate.evaluate.values import Interval, Value, WordPair
 from opdsl.ir.spaces import Domain
+from opdsl.setting import CallText
 from opdsl.syntax import tree
 
 
 def constant(expr: tree.Expr) -> object:
     """Return the plain value of an expression of literals: number, truth value, text, list.
+
+    A call in a list, `[reflect(x)]`, stays a text, see `CallText`.
 
     Raises:
         OpError: OP0209, the expression is no constant; OP0212, it is too large or not finite.
@@ -23,8 +26,16 @@ def constant(expr: tree.Expr) -> object:
             "a setting is a number, a word, a text or a list of them",
             Label(expr.span, "this is not one"),
             notes=("a train block cannot see or change the model",),
+            helps=_in_a_list(expr),
         )
     return _as_list(value) if isinstance(value, tuple) else value
+
+
+def _in_a_list(expr: tree.Expr) -> tuple[str, ...]:
+    """Return a help for `symmetries = reflect(x)`, which has to be a list."""
+    text = expr.span.text
+    short = isinstance(expr, tree.Call) and len(text) < 40 and "\n" not in text
+    return (f"calls such as those of `symmetries` stand in a list: `[{text}]`",) if short else ()
 
 
 def _as_list(value: tuple[Value, ...]) -> list[object]:
@@ -47,7 +58,7 @@ def _evaluated(expr: tree.Expr) -> Value | None:
         case tree.Name():
             return expr.text
         case tree.Sequence():
-            items = [_constant(x) for x in expr.items]
+            items = [_item(x) for x in expr.items]
             values = tuple(x for x in items if x is not None)
             return values if len(values) == len(items) else None
         case tree.Unary(sign="-"):
@@ -56,6 +67,15 @@ def _evaluated(expr: tree.Expr) -> Value | None:
         case tree.Binary():
             return _arithmetic(expr)
     return None
+
+
+def _item(expr: tree.Expr) -> Value | None:
+    """Return the value of an item of a list or tuple, which may be a call."""
+    if not isinstance(expr, tree.Call):
+        return _constant(expr)
+    from opdsl.syntax.unparse import expr as text_of
+
+    return CallText(text_of(expr))
 
 
 def _arithmetic(expr: tree.Binary) -> Value | None:

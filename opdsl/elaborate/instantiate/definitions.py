@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from opdsl.diagnostics import Diagnostic, Span
 from opdsl.elaborate.bind.modules import Module
 from opdsl.elaborate.bind.outputs import outputs
+from opdsl.elaborate.bind.port_ends import refuse_in_block
 from opdsl.elaborate.bind.scope import NameScope, Shared
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.budget import Budget
@@ -90,6 +91,7 @@ def _check_with(
     problems = Problems()
     shared = Shared(problems, budget, Bindings(GraphBuilder()).compute)
     scope = NameScope(shared, module, definition)
+    refuse_in_block(scope)
     try:
         _bind_representatives(scope, axes)
         outputs(scope)

@@ -12,6 +12,7 @@ from opdsl.diagnostics import Diagnostic, Label, did_you_mean
 from opdsl.elaborate.bind.arguments import bind_parameters
 from opdsl.elaborate.bind.modules import Loader, Module, models
 from opdsl.elaborate.bind.outputs import outputs
+from opdsl.elaborate.bind.port_ends import port_ends
 from opdsl.elaborate.bind.scope import NameScope, Shared, file_scope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.bind.words import unknown_word
@@ -145,7 +146,7 @@ def _graph(
         params={x: _plain(scope.lookup(x)) for x in params},
         domains=_declared(scope),
         inputs=tuple(_input(scope, x) for x in scope.inputs),
-        outputs=tuple(_port(x, function) for x, function in ends),
+        outputs=tuple(_port(scope, x, function) for x, function in ends),
         nodes=tuple(builder.nodes),
         feedback=loops,
         scopes=tuple(builder.scopes),
@@ -188,16 +189,17 @@ def _input(scope: NameScope, statement: tree.Input) -> Port:
     value = scope.lookup(statement.name.text)
     if not isinstance(value, Function):
         raise Poisoned  # `_bind_inputs` has reported why
-    return _port(statement, value)
+    return _port(scope, statement, value)
 
 
-def _port(statement: tree.Input | tree.Output, function: Function) -> Port:
+def _port(scope: NameScope, statement: tree.Input | tree.Output, function: Function) -> Port:
     return Port(
         name=statement.name.text,
         space=function.space,
         source=function.ref,
         doc=statement.doc.text if statement.doc else None,
         span=statement.span,
+        ends=port_ends(scope, statement, function.space),
     )
 
 

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Pointer, fill_structure
+from opdsl.nn.kernels.fourier_layer import (
+    LayerCall,
+    LayerGradients,
+    Pointer,
+    RowTransform,
+    fill_structure,
+    fourier_rows,
+)
 from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
 PARTS = "re", "im"  # names of the parts of R in `struct Degrees`
@@ -46,6 +53,10 @@ class SphereDegrees:
     def band(self) -> range:
         """Orders m of the harmonics, 0 to the greatest."""
         return range(self.orders + 1)
+
+    def rows(self, width: int, like: Tensor) -> RowTransform:
+        """See `SpectralStage`; the frequencies of the last axis are the orders."""
+        return fourier_rows(width, self.band, like)
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `SpectralStage`
         """See `SpectralStage`."""

@@ -8,10 +8,10 @@ With x = act_in(u) a Fourier layer is
 
     z = F^-1(R . F(x)) + W x + b,    y = W_2 act_hidden(W_1 act_mid(z) + b_1) + b_2 + gate x + G x
 
-or y = z where it has no pointwise network. All transforms are matrix products with the frequencies
-of the bands only. The kernels in `native/rows.cpp` process the rows of the last axis; a
-`SpectralStage` does the other axes and R, on few numbers: `opdsl.nn.kernels.modes` on grids,
-`opdsl.nn.kernels.degrees` on spheres.
+or y = z where it has no pointwise network. All transforms are matrix products with the functions
+in use only. The kernels in `native/rows.cpp` process the rows of the last axis; a `SpectralStage`
+does the other axes and R, on few numbers: on grids `opdsl.nn.kernels.modes` for exponentials and
+`opdsl.nn.kernels.half_waves` for half-waves, on spheres `opdsl.nn.kernels.degrees`.
 
 Second derivatives go through the same formulas written in torch's own operations.
 """
@@ -61,7 +61,8 @@ class LayerWeights:
     """The weights of a Fourier layer; the pointwise network and the gate are optional.
 
     Attributes:
-        R: (modes, in, 2 out), pairs (re, im) innermost; None: a `ModeMixing` replaces it.
+        R: (modes, in, 2 out), pairs (re, im) innermost, or (modes, in, out) of half-waves; None: a
+            `ModeMixing` replaces it.
         W: (out, in).
         b: (out,).
         W1, b1, W2, b2: (h, out), (h,), (out, h), (out,).
@@ -84,15 +85,39 @@ class LayerWeights:
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate, self.G)
 
 
+@dataclass(frozen=True, slots=True)
+class RowTransform:
+    """The transform of the rows of the last axis.
+
+    Attributes:
+        cut: F, (coefficients, points).
+        grow: F^-1, (points, coefficients).
+        half_waves: functions of a family, of which one or more stand behind each other; 0: the
+            coefficients are those of exponentials, from frequency 0 on, real parts first.
+        mirrored: whether half-waves have the same value at mirrored points, or the opposite, in
+            turn, beginning with the same.
+    """
+
+    cut: Tensor
+    grow: Tensor
+    half_waves: int = 0
+    mirrored: bool = False
+
+
+def fourier_rows(width: int, band: range, like: Tensor) -> RowTransform:
+    """Return the transform of rows to the frequencies of a band, in the dtype of `like`."""
+    cut, grow = (dft_matrix(f"{x}_half", width, band, like) for x in ("cut", "grow"))
+    return RowTransform(cut, grow)
+
+
 class SpectralStage(Protocol):
     """Spectral part of a layer behind the transform of the last axis: other axes, R, and back.
 
-    Coefficients of the last axis are (rows, 2 k, channels), real parts first.
+    Coefficients of the last axis are (rows, coefficients, channels).
     """
 
-    @property
-    def band(self) -> range:
-        """Frequencies of the last axis."""
+    def rows(self, width: int, like: Tensor) -> RowTransform:
+        """Return the transform of the last axis with `width` points."""
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -172,6 +197,7 @@ class _Layer(ctypes.Structure):
     _fields_ = [
         *((x, ctypes.c_int64) for x in ("rows", "width", "c", "o", "k2", "h")),
         *((x, ctypes.c_int64) for x in ("act_in", "act_mid", "act_hidden", "threads")),
+        *((x, ctypes.c_int64) for x in ("waves", "mirrored")),
         *((x, Pointer) for x in ("u", "cut", "grow", "z_hat", "W", "Wt", "b")),
         *((x, Pointer) for x in ("W1", "W1t", "b1", "W2", "W2t", "b2", "gate")),
         *((x, Pointer) for x in ("G", "Gt", "g", "y")),
@@ -188,7 +214,7 @@ class FourierLayer(torch.autograd.Function):
         ctx: Any, u: Tensor, between: SpectralStage, activations: Activations, *given: Tensor | None
     ) -> Tensor:
         """Compute the result y, and save what the backward pass needs."""
-        y, residuals = between.forward(ctx, LayerCall(u, given, between.band, activations))
+        y, residuals = between.forward(ctx, LayerCall(u, given, between, activations))
         ctx.save_for_backward(u, *given, *residuals)
         ctx.between, ctx.activations, ctx.given = between, activations, len(given)
         return y
@@ -203,7 +229,7 @@ class FourierLayer(torch.autograd.Function):
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
             gu, *rest = differentiable_gradients(y, g, (u, *weights), needed)
             return gu, None, None, *rest
-        call = LayerCall(u, weights, stage.band, ctx.activations)
+        call = LayerCall(u, weights, stage, ctx.activations)
         result = stage.backward(ctx, call, g.contiguous(), residuals)
         return result.u, None, None, result.R, *result.others, *result.own
 
@@ -217,16 +243,21 @@ class LayerCall:
     """
 
     def __init__(
-        self, u: Tensor, given: Sequence[Tensor | None], band: range, activations: Activations
+        self,
+        u: Tensor,
+        given: Sequence[Tensor | None],
+        stage: SpectralStage,
+        activations: Activations,
     ) -> None:
         self.u, self.w, self.shape = u.contiguous(), _contiguous(given), u.shape[:-1]
         w, (*lead, width, self.c) = self.w, u.shape
-        self.o, self.rows, self.k2 = w.W.shape[0], math.prod(lead), 2 * len(band)
+        transform = stage.rows(width, u)
+        self.o, self.rows, self.k2 = w.W.shape[0], math.prod(lead), len(transform.cut)
         # kept here: the kernels see addresses only
         self.tensors = {
             "u": self.u,
-            "cut": dft_matrix("cut_half", width, band, u),
-            "grow": dft_matrix("grow_half", width, band, u),
+            "cut": transform.cut,
+            "grow": transform.grow,
             "W": w.W,
             "Wt": w.W.T.contiguous(),
             "b": w.b,
@@ -247,6 +278,8 @@ class LayerCall:
             "act_mid": ACTIVATION_CODES[activations.middle],
             "act_hidden": ACTIVATION_CODES[activations.hidden],
             "threads": torch.get_num_threads(),
+            "waves": transform.half_waves,
+            "mirrored": transform.mirrored,
         }
 
     def kernel(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> None:

@@ -17,7 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
+from opdsl.nn.kernels.fourier_layer import (
+    LayerCall,
+    LayerGradients,
+    RowTransform,
+    fill_structure,
+    fourier_rows,
+)
 from opdsl.nn.spectral.transforms import (
     batched_left_matmul,
     dft_matrix,
@@ -27,11 +33,12 @@ from opdsl.nn.spectral.transforms import (
 from opdsl.spectrum import Bands
 
 
-class _Planes(ctypes.Structure):
+class Planes(ctypes.Structure):
     """`struct Planes` of rows.cpp."""
 
     _fields_ = [
-        *((x, ctypes.c_int64) for x in ("planes", "n", "low", "high", "threads")),
+        *((x, ctypes.c_int64) for x in ("planes", "n", "low", "high")),
+        *((x, ctypes.c_int64) for x in ("terms", "mirrored", "threads")),
         *((x, ctypes.c_void_p) for x in ("cut", "grow", "modes", "gradient")),
     ]
 
@@ -64,10 +71,9 @@ class GridModes:
     bands: Bands
     mixing: ModeMixing | None = None
 
-    @property
-    def band(self) -> range:
-        """Frequencies of the last axis."""
-        return self.bands[-1]
+    def rows(self, width: int, like: Tensor) -> RowTransform:
+        """See `SpectralStage`."""
+        return fourier_rows(width, self.bands[-1], like)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -98,9 +104,9 @@ class GridModes:
         call.kernel("cut_planes_backward", self._planes(call, modes=gx), y=gu)
         return LayerGradients(gu, gR, gradients, own)
 
-    def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
+    def _planes(self, call: LayerCall, **modes: Tensor) -> Planes:
         """Fill `struct Planes` with the sizes and tables of the axis before the last, if any."""
-        result, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
+        result, numbers, tables = Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
             numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}

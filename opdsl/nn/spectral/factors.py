@@ -1,10 +1,11 @@
-"""Factorised weights: a complex tensor (in, out, *frequencies) as a product of small ones.
+"""Factorised weights: a tensor (in, out, *frequencies) as a product of small ones.
 
 A separable weight has the shape (channels, *frequencies). Factors can be applied to a spectrum
 without making the whole tensor: R_k = A C_k B with A and B common to all modes.
 
-Each factor is a parameter of pairs (re, im). The names and shapes are those of tensorly-torch,
-whose published weights therefore fit; its vector `weights` of a CP tensor is a factor's columns.
+The tensor is complex, and each factor a parameter of pairs (re, im); or it is real (`real`), and
+the shapes below lack the last axis. The names and shapes are those of tensorly-torch, whose
+published weights therefore fit; its vector `weights` of a CP tensor is a factor's columns.
 
 Source: Kolda and Bader 2009, doi:10.1137/07070111X; Oseledets 2011, doi:10.1137/090752286; for
 operators Kossaifi et al. 2023, arXiv:2310.00120.
@@ -31,27 +32,29 @@ class CP(nn.Module):
         cut: the axes on the left of the product of two matrices that makes R.
     """
 
-    def __init__(self, shape: Size, ranks: Size) -> None:
+    def __init__(self, shape: Size, ranks: Size, *, real: bool = False) -> None:
         super().__init__()
+        self.real = real
         (self.rank,) = ranks
         self.shape = shape
         orders = range(1, len(shape))
         self.cut = min(orders, key=lambda i: math.prod(shape[:i]) + math.prod(shape[i:]))
-        self.factors = complex_parameters((n, self.rank) for n in shape)
+        self.factors = parameters(((n, self.rank) for n in shape), real=real)
 
     def reset_parameters(self, variance: float) -> None:
         """Draw normal factors for which E|R|^2 is `variance`."""
-        init_complex_normal(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
+        variance_of_each = (variance / self.rank) ** (1 / len(self.shape))
+        init_normal(self.factors, variance_of_each, real=self.real)
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """Compute R, complex, of `shape`, by one product of two matrices of small inner size."""
-        factors = [as_complex(x, dtype) for x in self.factors]
+        """Compute R, of `shape`, by one product of two matrices of small inner size."""
+        factors = [numbers(x, dtype, real=self.real) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
         return (khatri_rao(left) @ khatri_rao(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Map (batch, modes, in) -> (batch, modes, out) by U_1, a number for each mode, and U_2."""
-        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        in_factor, out_factor, *rest = (numbers(x, dtype, real=self.real) for x in self.factors)
         return (u @ in_factor * khatri_rao(rest)) @ out_factor.T
 
 
@@ -63,28 +66,30 @@ class Tucker(nn.Module):
         factors: U_n, (size of the axis, its rank, 2).
     """
 
-    def __init__(self, shape: Size, ranks: Size) -> None:
+    def __init__(self, shape: Size, ranks: Size, *, real: bool = False) -> None:
         super().__init__()
+        self.real = real
         self.shape, self.ranks = shape, ranks
-        self.core = nn.Parameter(torch.empty(*ranks, 2))
-        self.factors = complex_parameters(zip(shape, ranks, strict=True))
+        self.core = nn.Parameter(torch.empty(*ranks, *(() if real else (2,))))
+        self.factors = parameters(zip(shape, ranks, strict=True), real=real)
 
     def reset_parameters(self, variance: float) -> None:
         """Draw normal core and factors for which E|R|^2 is `variance`."""
         factor_variance = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
-        init_complex_normal((self.core, *self.factors), factor_variance)
+        init_normal((self.core, *self.factors), factor_variance, real=self.real)
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """Compute R, complex, of `shape`."""
+        """Compute R, of `shape`."""
         return multi_mode_product(
-            as_complex(self.core, dtype), [as_complex(x, dtype) for x in self.factors]
+            numbers(self.core, dtype, real=self.real),
+            [numbers(x, dtype, real=self.real) for x in self.factors],
         )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Map (batch, modes, in) -> (batch, modes, out) by U_1, a matrix for each mode, and U_2."""
-        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        in_factor, out_factor, *rest = (numbers(x, dtype, real=self.real) for x in self.factors)
         cores = (
-            multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
+            multi_mode_product(numbers(self.core, dtype, real=self.real), rest, skip=2)
             .flatten(2)
             .permute(2, 0, 1)
         )
@@ -104,24 +109,26 @@ class TT(nn.Module):
         factors: G_n, (rank before, size of the axis, rank behind, 2); the outermost ranks are 1.
     """
 
-    def __init__(self, shape: Size, ranks: Size) -> None:
+    def __init__(self, shape: Size, ranks: Size, *, real: bool = False) -> None:
         super().__init__()
+        self.real = real
         self.shape, self.ranks = shape, ranks
-        self.factors = complex_parameters(zip((1, *ranks), shape, (*ranks, 1), strict=True))
+        self.factors = parameters(zip((1, *ranks), shape, (*ranks, 1), strict=True), real=real)
 
     def reset_parameters(self, variance: float) -> None:
         """Draw normal factors for which E|R|^2 is `variance`."""
-        init_complex_normal(
-            self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape))
-        )
+        variance_of_each = (variance / math.prod(self.ranks)) ** (1 / len(self.shape))
+        init_normal(self.factors, variance_of_each, real=self.real)
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """Compute R, complex, of `shape`."""
-        return tensor_train([as_complex(x, dtype) for x in self.factors]).reshape(self.shape)
+        """Compute R, of `shape`."""
+        return tensor_train([numbers(x, dtype, real=self.real) for x in self.factors]).reshape(
+            self.shape
+        )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Map (batch, modes, in) -> (batch, modes, out) by G_1, then each mode's other factors."""
-        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        in_factor, out_factor, *rest = (numbers(x, dtype, real=self.real) for x in self.factors)
         tail = tensor_train(rest).flatten(1)  # (rank, modes)
         cores = torch.tensordot(out_factor, tail, 1).permute(2, 0, 1)
         return torch.bmm((u @ in_factor[0]).transpose(0, 1), cores).transpose(0, 1)
@@ -134,20 +141,21 @@ FACTORS: dict[str, type[CP | Tucker | TT]] = {"cp": CP, "tucker": Tucker, "tt": 
 # --- parts ------------------------------------------------------------------------------------
 
 
-def complex_parameters(shapes: Iterable[Size]) -> nn.ParameterList:
-    """Make uninitialised parameters of complex numbers as pairs, of these shapes."""
-    return nn.ParameterList(nn.Parameter(torch.empty(*shape, 2)) for shape in shapes)
+def parameters(shapes: Iterable[Size], *, real: bool) -> nn.ParameterList:
+    """Make uninitialised parameters of these shapes, of real numbers or of pairs (re, im)."""
+    pair = () if real else (2,)
+    return nn.ParameterList(nn.Parameter(torch.empty(*shape, *pair)) for shape in shapes)
 
 
-def init_complex_normal(factors: Iterable[Tensor], variance: float) -> None:
-    """Fill with complex normal numbers, E|z|^2 = `variance`."""
+def init_normal(factors: Iterable[Tensor], variance: float, *, real: bool) -> None:
+    """Fill with normal numbers z, E|z|^2 = `variance`."""
     for x in factors:
-        nn.init.normal_(x, std=math.sqrt(variance / 2))
+        nn.init.normal_(x, std=math.sqrt(variance if real else variance / 2))
 
 
-def as_complex(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """View pairs as complex numbers whose parts have `dtype`."""
-    return torch.view_as_complex(x.to(dtype))
+def numbers(x: Tensor, dtype: torch.dtype, *, real: bool) -> Tensor:
+    """Convert real numbers to `dtype`, or view pairs as complex numbers whose parts have it."""
+    return x.to(dtype) if real else torch.view_as_complex(x.to(dtype))
 
 
 def khatri_rao(factors: list[Tensor]) -> Tensor:

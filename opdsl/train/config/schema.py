@@ -57,6 +57,16 @@ def _named_none(value: Any) -> Any:
     return "none" if value is None else value
 
 
+def _texts(value: Any) -> Any:
+    """Convert one text to a list of it, `none` to an empty list, and calls to plain texts."""
+    if value is None or value == "none":
+        return []
+    values = [value] if isinstance(value, str) else value
+    return (
+        [str(x) if isinstance(x, str) else x for x in values] if isinstance(values, list) else value
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class MemberOf:
     """Annotation of a text that must be the name of a member of a registry."""
@@ -253,6 +263,11 @@ class Settings(Section):
         loss: relative L2, or relative H1 (values and first derivatives).
         rollout: steps in time, each from what the one before gave back by `feedback`.
         batch: samples in a step.
+        symmetries: maps of the domain that turn every solution into a solution: `reflect(x)`,
+            `swap(x, y)`, `rotate(x, y)` by quarter turns, `shift(x)` along a periodic axis. Each
+            batch is transformed at random by each of them. `odd = [w]` lists components that change
+            their sign, `pairs = [(vx, vy)]` components that are exchanged, and `vectors = [(vx,
+            vy)]` the vectors that `rotate` turns.
         precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else. Fourier
             layers stay in float32, but for those that end with `_spectral`.
         device: `auto` is CUDA, then MPS, then the CPU.
@@ -271,6 +286,7 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Annotated[AtLeastOne, FIXED] = 16
+    symmetries: Annotated[list[str], BeforeValidator(_texts), FIXED] = []
     precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_mean
-from opdsl.setting import Setting
+from opdsl.setting import CallText, Setting
 from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_use, uses
 
 SettingPath = tuple[str, ...]
@@ -20,6 +20,7 @@ SettingPath = tuple[str, ...]
 DEFAULT = "default"
 WITH_KINDS = ("optimizer", "schedule")  # sections with settings that only some kinds use
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
+SYMMETRIES = ("symmetries",)  # the setting whose texts are calls
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,38 @@ def _elsewhere(key: str) -> Iterator[str]:
 
 def _bad(given: Setting) -> Diagnostic | None:
     """Return OP0604 if the value does not fit its setting."""
+    if _fits(given):
+        return None
+    message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
+    values = _allowed(given.path)
+    words = did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
+    return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {values}"])
+
+
+def _fits(given: Setting) -> bool:
+    """Return whether the schema accepts a value; a call is no text of another setting."""
+    if given.path != SYMMETRIES and _has_call(given.value):
+        return False
     try:
         Settings.model_validate(_tree({given.path: given}))
     except ValidationError:
-        message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
-        values = _allowed(given.path)
-        words = (
-            did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
-        )
-        return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {values}"])
-    return None
+        return False
+    return True
+
+
+def _has_call(value: object) -> bool:
+    """Return whether a value is a call, or a list with one in it."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_call, value))
+    return isinstance(value, CallText)
 
 
 def _shown(value: object) -> str:
     """Format a value as the user would write it."""
+    if isinstance(value, CallText):
+        return str(value)
+    if isinstance(value, list) and _has_call(value):
+        return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -5,7 +5,7 @@ A run that was killed, interrupted or starved of disk continues bit for bit: eve
 order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from opdsl.diagnostics import fault
 from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
+from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import DeviceLoader, SampleSet
 from opdsl.train.engine.loop import Training
@@ -97,6 +98,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     loop: Rollout | None = None,
     frozen: FrozenPart | None = None,
     choice: str = "",
+    symmetries: Sequence[Symmetry] = (),
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -116,6 +118,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         loop: the rollout, if the truth has an axis of time.
         frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
+        symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
 
     Returns:
         The result of the run.
@@ -151,6 +154,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             watch=watch,
             listener=listener or SilentListener(),
             choice=choice,
+            symmetries=tuple(symmetries),
         )
         stack.callback(training.listener.end)
         training.begin(resume=resume)

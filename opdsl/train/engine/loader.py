@@ -1,6 +1,6 @@
 """Sample sets as training needs them, and their batches on the device."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -134,13 +134,24 @@ class DeviceLoader:
         size = len(samples)
         return cls(inputs, outputs, size, policy, places, weights, units or FieldUnits())
 
-    def take(self, rows: Tensor) -> Batch:
-        """Load the samples `rows`; functions are (batch, channels, *grid) or packed."""
+    def take(
+        self, rows: Tensor, transform: Callable[[FieldValues], FieldValues] | None = None
+    ) -> Batch:
+        """Load the samples `rows`; functions are (batch, channels, *grid) or packed.
+
+        Args:
+            rows: indices of samples.
+            transform: applied to inputs and outputs, in the units of the data.
+        """
+        inputs, outputs = self._some(self.inputs, rows), self._some(self.outputs, rows)
+        if transform is not None:
+            fields = transform(inputs | outputs)
+            inputs, outputs = ({k: fields[k] for k in side} for side in (inputs, outputs))
         shared_weights = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
         packed_weights = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
         return Batch(
-            _in_units(self._some(self.inputs, rows), self.units.inputs),
-            _in_units(self._some(self.outputs, rows), self.units.outputs),
+            _in_units(inputs, self.units.inputs),
+            _in_units(outputs, self.units.outputs),
             places_on_device(self.places, rows, self.policy.device),
             shared_weights | self._some(packed_weights, rows),
         )

@@ -25,11 +25,13 @@ from opdsl.train.config.changes import (
     write_changes,
 )
 from opdsl.train.config.schema import Schedule, Settings
-from opdsl.train.engine.loader import DeviceLoader
+from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
+from opdsl.train.engine.symmetries import RandomSymmetries
 from opdsl.train.engine.train_state import (
     RunPosition,
     capture,
@@ -78,6 +80,7 @@ class Training:
     watch: SignalWatch
     listener: Listener
     choice: str = ""
+    symmetries: tuple[Symmetry, ...] = ()
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
@@ -196,7 +199,7 @@ class Training:
 
     def _step(self, rows: torch.Tensor) -> None:
         self.at.rate = self.rate(self.at.step)
-        step_result = self.train_step.learn(self.loader.take(rows), self.at.rate)
+        step_result = self.train_step.learn(self._batch(rows), self.at.rate)
         self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         steps = self.settings.checkpoint.steps
@@ -206,6 +209,13 @@ class Training:
         if steps and self.at.step % steps == 0:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
+
+    def _batch(self, rows: torch.Tensor) -> Batch:
+        """Load the samples of a step, transformed at random by the declared symmetries."""
+        if not self.symmetries:
+            return self.loader.take(rows)
+        random = RandomSymmetries(self.symmetries, self.settings.seed)
+        return self.loader.take(rows, lambda fields: random.transform(fields, self.at.step))
 
     def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
         """Advance the position; count steps without an update, and stop after many."""

@@ -15,7 +15,7 @@ from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fa
 from opdsl.elaborate import Argument
 from opdsl.elaborate.evaluate.constants import constant
 from opdsl.elaborate.evaluate.values import Value, Word
-from opdsl.setting import Setting
+from opdsl.setting import CallText, Setting
 from opdsl.syntax.parser import parse_expr
 from opdsl.workflow.errors import ArgumentError
 
@@ -158,6 +158,8 @@ def _given(override: Setting) -> Argument:
 
 def _value(value: object, span: Span) -> Value:
     match value:
+        case CallText():
+            pass
         case str():
             return Word(value, span)
         case list() | tuple():

@@ -21,6 +21,7 @@ from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
+from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.precision import policy_of
@@ -48,6 +49,7 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
+from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -58,6 +60,7 @@ from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
+from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 
 
 def begin_run(
@@ -86,7 +89,10 @@ def begin_run(
         Interrupted: a signal came.
     """
     refuse_used(run)
+    symmetries = declared_symmetries(program.graph, resolved)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
+    refuse_bad_sizes(symmetries, sets.division.train)
+    warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
     start = warm_start(source, module) if source else None
     settings = resolved.settings
@@ -96,7 +102,8 @@ def begin_run(
         write_beginning(run, program, resolved, sets.division)
         if start:
             write_file(run / START, json.dumps(start.data(), indent=1).encode())
-    return _Training(program, resolved, run, module, sets, frozen).train(listener, resume=False)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries)
+    return training.train(listener, resume=False)
 
 
 def resume_run(
@@ -113,6 +120,7 @@ def resume_run(
     if resumable.finished:
         return summary_of(run, resumable.about)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
+    symmetries = declared_symmetries(program.graph, resolved)
     sets = _Sets.read(program, settings, resumable.sources, warn)
     resumable.refuse_other_division(sets.division)
     meta = _meta(program.graph)
@@ -132,7 +140,8 @@ def resume_run(
         if resumable.changed:
             write_file(run / SETTINGS, settings_text(resolved).encode())
         write_about(run, _moved(resumable, sets.division) | {"finished": None})
-    return _Training(program, resolved, run, module, sets, frozen).train(listener, resume=True)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries)
+    return training.train(listener, resume=True)
 
 
 def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
@@ -225,6 +234,7 @@ class _Training:
     module: OperatorModule
     sets: _Sets
     frozen: FrozenPart | None
+    symmetries: tuple[Symmetry, ...]
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
         graph, settings = self.program.graph, self.resolved.settings
@@ -244,6 +254,7 @@ class _Training:
             loop=self.sets.loop,
             frozen=self.frozen,
             choice=self.sets.division.choice,
+            symmetries=self.symmetries,
         )
         return self._finish(outcome)
 

@@ -105,6 +105,7 @@ class WellLayout:
         boundary: kind of every boundary.
         layout: which points a coarser grid may keep.
         parameters: parameters of the samples; each becomes an attribute of the root.
+        walls: indices of the points of an axis that lie on the boundary.
     """
 
     name: str
@@ -114,6 +115,7 @@ class WellLayout:
     boundary: WellBoundary
     layout: Layout
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    walls: tuple[int, ...] = (0, -1)
 
 
 Put = Callable[[int, Mapping[str, NDArray[Any]]], None]
@@ -301,7 +303,7 @@ def _boundaries(group: Any, plan: WellLayout) -> None:
     """Write one boundary condition for both ends of each axis."""
     for axis, points in plan.axes.items():
         mask = np.zeros(len(points), np.bool_)
-        mask[[0, -1]] = True
+        mask[list(plan.walls)] = True
         one = group.create_group(f"{axis}_{plan.boundary.lower()}")
         one.attrs["associated_dims"] = [axis]
         one.attrs["associated_fields"] = []

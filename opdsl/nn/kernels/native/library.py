@@ -25,7 +25,7 @@ from pathlib import Path
 from opdsl.files import only_ours, user_cache
 
 SOURCES = tuple(Path(__file__).with_name(x) for x in ("rows.cpp", "pairs.cpp"))
-HEADERS = tuple(Path(__file__).with_name(x) for x in ("vectors.h", "tiles.h"))
+HEADERS = tuple(Path(__file__).with_name(x) for x in ("vectors.h", "planes.h", "tiles.h"))
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-w")
 COMPILER_TIMEOUT = 120.0  # a compiler that takes longer is taken for stuck
 

@@ -1,12 +1,12 @@
 // Rows of points through a Fourier layer's pointwise chain, a tile that stays in the cache at a time.
 //
 // Every array is float32, contiguous, channels last. A row is one line of the last axis of a grid:
-// (width, channels). What belongs together in a layer is written in opdsl/nn/fused.py; the names of
+// (width, channels). A layer is defined in opdsl/nn/kernels/fourier_layer.py; the names of
 // arrays here are those of the formulas there. Work is split over the rows in equal parts, one for
 // each thread, and partial sums are added in the order of the threads, so that a result does not
 // depend on which thread is faster.
 
-#include "vectors.h"
+#include "planes.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -27,64 +27,120 @@ extern "C" void expect_large(char* p, int64_t bytes) {
 
 // --- waves of a row --------------------------------------------------------------------------------
 
-// A wave of even frequency is the same half a row on, one of odd frequency the opposite. So a tile
-// may have two pieces of n points, half a row apart: the sums of both belong to even frequencies, the
-// differences to odd ones, which halves the products. It pays for many frequencies, and where
-// every other coefficient, real parts and then imaginary ones, is of the same parity throughout.
-struct Tiles {
-  long pieces, half, n;
+// Points of a row that are processed together: one piece of it, or two. With two the sums of both
+// pieces belong to every other coefficient and the differences to the others, which halves the
+// products; that pays for many coefficients.
+//
+// An exponential of even frequency is the same half a row on, one of odd frequency the opposite: the
+// pieces lie half a row apart. A half-wave is the same or the opposite at mirrored points: the second
+// piece is the mirror image of the first, without the point in the middle of an odd row.
+struct Tile {
+  long row;                // where the row begins in the grid
+  long from[2], points[2];  // of each piece, in the row
+  bool mirrored;
 
-  Tiles(long width, long k2, long channels)
-      : pieces(width % 2 == 0 && k2 % 4 == 0 && k2 >= MANY ? 2 : 1),
-        half(width / pieces),
+  long all() const { return points[0] + points[1]; }
+  long at(int piece) const { return row + from[piece]; }
+  long behind(int piece) const { return piece ? points[0] : 0; }  // in arrays of a tile
+};
+
+struct Tiles {
+  long width, mirrored, pieces, half, n;
+
+  // mirrored: half-waves of which every other one is the same at mirrored points
+  Tiles(long width, long k2, long waves, bool mirrored, long channels)
+      : width(width),
+        mirrored(mirrored),
+        pieces(k2 >= MANY && (waves ? mirrored : width % 2 == 0 && k2 % 4 == 0) ? 2 : 1),
+        half((width + pieces - 1) / pieces),
         n(tile_points(half, pieces * channels)) {}
   long numbers(long channels) const { return pieces * n * channels; }
+
+  // points t ... t + count - 1 of the first piece
+  Tile tile(long row, long t, long count) const {
+    if (pieces == 1) return {row, {t, width}, {count, 0}, false};
+    if (!mirrored) return {row, {t, t + half}, {count, count}, false};
+    long other = std::min(count, width - 2 * t - count);
+    return {row, {t, width - t - other}, {count, other}, true};
+  }
 
  private:
   static constexpr long MANY = 16;
 };
 
-// (x, y) = (a + b, a - b)
-static inline void fold(long n, const float* a, const float* b, float* x, float* y) {
-  each(n, [&](long i, int k) {
-    V p = k == LANES ? load(a + i) : load_some(a + i, k);
-    V q = k == LANES ? load(b + i) : load_some(b + i, k);
-    if (k == LANES) store(x + i, p + q), store(y + i, p - q);
-    else store_some(x + i, p + q, k), store_some(y + i, p - q, k);
-  });
+// (a, b) = (a + b, a - b) of points that belong together, in place; with `back` (a, b) becomes
+// (a - b, a + b) of mirrored ones, which undoes it but for a factor of 2
+static void fold_pieces(const Tile& tile, long c, float* a, float* b, bool back) {
+  if (!tile.mirrored) return fold(tile.points[0] * c, a, b, a, b);
+  for (long j = 0, i = tile.points[1] - 1; i >= 0; j++, i--) {
+    float *p = a + j * c, *q = b + i * c;
+    if (back) fold(c, p, q, q, p);
+    else fold(c, q, p, p, q);
+  }
 }
 
-// A matrix of waves: element (point, coefficient) stands at `at[point * p + coefficient * k]`; of
-// `k2` coefficients the first half is real parts, from frequency 0 on.
+// A matrix of waves: element (point, coefficient) stands at `at[point * p + coefficient * k]`.
+// Exponentials: of `k2` coefficients the first half is real parts, from frequency 0 on. Half-waves:
+// families of `waves` functions behind each other.
 struct Waves {
   const float* at;
-  long p, k, k2;
+  long p, k, k2, waves;
 
-  // S (+)= M^T x, for n points from t on; x (pieces * n, c), which is lost
-  void gather(long pieces, long t, long n, long c, float* x, float* S, Start start) const {
-    if (pieces == 2) fold(n * c, x, x + n * c, x, x + n * c);
-    for (long i = 0; i < pieces; i++)
-      gemm(k2 / pieces, c, n, at + t * p + i * k, pieces * k, p, x + i * n * c, c, S + i * c,
-           pieces * c, start);
+  // S (+)= M^T x for the points of a tile; x (points, c), which is lost
+  void gather(const Tile& tile, long c, float* x, float* S, Start start) const {
+    if (!tile.points[1]) return piece(tile, 0, 1, c, x, S, start);
+    float* other = x + tile.points[0] * c;
+    fold_pieces(tile, c, x, other, false);
+    piece(tile, 0, 2, c, x, S, start), piece(tile, 1, 2, c, other, S, start);
   }
 
-  // z = row + M S, for n points from t on; z: `pieces` arrays (n, c), `apart` numbers apart
-  void spread(long pieces, long t, long n, long c, const float* S, float* z, long apart,
+  // z = row + M S for the points of a tile; z: arrays (points, c) of its pieces
+  void spread(const Tile& tile, long c, const float* S, float* z, float* other,
               const float* row) const {
-    for (long i = 0; i < pieces; i++)
-      gemm(n, c, k2 / pieces, at + t * p + i * k, p, pieces * k, S + i * c, pieces * c,
-           z + i * apart, c, row && !i ? ROW : ZERO, row);
-    if (pieces == 2) fold(n * c, z, z + apart, z, z + apart);
+    if (!tile.points[1]) return values(tile, 0, 1, c, S, z, row);
+    values(tile, 0, 2, c, S, z, row), values(tile, 1, 2, c, S, other, nullptr);
+    fold_pieces(tile, c, z, other, true);
+  }
+
+ private:
+  // work(first coefficient, how many) of those of piece i, every `step`-th. Families of an odd number
+  // of functions begin with the other parity in turn.
+  template <class F>
+  void each_family(int i, long step, F work) const {
+    long count = waves && waves % 2 && step == 2 ? waves : k2;
+    for (long first = 0; first < k2; first += count) work(first + i, (count - i + step - 1) / step);
+  }
+
+  void piece(const Tile& tile, int i, long step, long c, const float* x, float* S,
+             Start start) const {
+    each_family(i, step, [&](long first, long count) {
+      gemm(count, c, tile.points[i], matrix(tile, i, step) + first * k, step * k, p, x, c,
+           S + first * c, step * c, start);
+    });
+  }
+
+  void values(const Tile& tile, int i, long step, long c, const float* S, float* z,
+              const float* row) const {
+    each_family(i, step, [&](long first, long count) {
+      gemm(tile.points[i], c, count, matrix(tile, i, step) + first * k, p, step * k, S + first * c,
+           step * c, z, c, first != i ? ADD : row ? ROW : ZERO, row);
+    });
+  }
+
+  // Differences of pieces half a row apart are those of the first less the second.
+  const float* matrix(const Tile& tile, int i, long step) const {
+    return at + tile.from[tile.mirrored || step == 1 ? i : 0] * p;
   }
 };
 
-// --- a Fourier layer, see opdsl/nn/fused.py ------------------------------------------------------
+// --- a Fourier layer, see opdsl/nn/kernels/fourier_layer.py ------------------------------------------------------
 
 extern "C" {
 
 struct Layer {
   int64_t rows, width, c, o, k2, h;   // h = 0: no network at each point
   int64_t act_in, act_mid, act_hidden, threads;
+  int64_t waves, mirrored;  // half-waves: functions of a family, and whether mirror images pair up
   const float *u, *cut, *grow, *z_hat;  // cut (k2, width), grow (width, k2), z_hat (rows, k2, o)
   const float *W, *Wt, *b;              // (o, c), (c, o), (o)
   const float *W1, *W1t, *b1;           // (h, o), (o, h), (h)
@@ -97,34 +153,49 @@ struct Layer {
   double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate, *gG;  // gWt, gGt (c, o), gW1t (o, h), gW2 (o, h)
 };
 
-// work(row, point t of it, points n of a piece, where in all the next tile begins), for all tiles
+// work(row, tile, the next tile, whether it is the first of the row)
 extern "C++" {  // templates have no C names
 template <class F>
 static void each_tile(const Layer& l, const Tiles& tiles, long first, long last, F work) {
   for (long r = first; r < last; r++)
     for (long t = 0, n; t < tiles.half; t += n) {
       n = std::min(tiles.n, tiles.half - t);
-      work(r, t, n, t + n < tiles.half ? r * l.width + t + n : (r + 1) * l.width);
+      Tile now = tiles.tile(r * l.width, t, n);
+      Tile next = t + n < tiles.half
+                      ? tiles.tile(r * l.width, t + n, std::min(tiles.n, tiles.half - t - n))
+                      : tiles.tile((r + 1) * l.width, 0, tiles.n);
+      work(r, now, next, t ? ADD : ZERO);
     }
+}
+
+// work(points of a piece, where they are in the grid, and in arrays of the tile)
+template <class F>
+static inline void each_piece(const Tile& tile, F work) {
+  for (int i = 0; i < 2 && tile.points[i]; i++) work(tile.points[i], tile.at(i), tile.behind(i));
 }
 }
 
-// x (pieces * n, c) = act_in(u)
-static void bend_pieces(const Layer& l, const Tiles& tiles, long at, long n, long next, float* x) {
-  for (long i = 0; i < tiles.pieces; i++, at += tiles.half, next += tiles.half)
-    bend((int)l.act_in, n * l.c, x + i * n * l.c, l.u + at * l.c, l.u + next * l.c);
+static Tiles tiles_of(const Layer& l, long channels) {
+  return Tiles(l.width, l.k2, l.waves, l.mirrored, channels);
+}
+
+// x (points, c) = act_in(u)
+static void bend_pieces(const Layer& l, const Tile& tile, const Tile& next, float* x) {
+  for (int i = 0; i < 2 && tile.points[i]; i++)
+    bend((int)l.act_in, tile.points[i] * l.c, x + tile.behind(i) * l.c, l.u + tile.at(i) * l.c,
+         l.u + next.at(i) * l.c);
 }
 
 // spectrum = F x on the last axis, x = act_in(u)
 void cut_rows(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, l.k2, l.c);
-  Waves waves{l.cut, 1, l.width, l.k2};
+  Tiles tiles = tiles_of(l, l.c);
+  Waves waves{l.cut, 1, l.width, l.k2, l.waves};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch xs = scratch(tiles.numbers(l.c));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
-      bend_pieces(l, tiles, r * l.width + t, n, next, xs.get());
-      waves.gather(tiles.pieces, t, n, l.c, xs.get(), l.spectrum + r * l.k2 * l.c, t ? ADD : ZERO);
+    each_tile(l, tiles, first, last, [&](long r, const Tile& tile, const Tile& next, Start start) {
+      bend_pieces(l, tile, next, xs.get());
+      waves.gather(tile, l.c, xs.get(), l.spectrum + r * l.k2 * l.c, start);
     });
   });
 }
@@ -132,28 +203,30 @@ void cut_rows(const Layer* s) {
 // y = MLP(act_mid(z)) + gate x + G x, z = F^-1 z_hat + W x + b
 void layer_rows(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, l.k2, std::max(l.c, l.o));
-  Waves waves{l.grow, l.k2, 1, l.k2};
+  Tiles tiles = tiles_of(l, std::max(l.c, l.o));
+  Waves waves{l.grow, l.k2, 1, l.k2, l.waves};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch xs = scratch(tiles.numbers(l.c)), zs = scratch(tiles.numbers(l.o)),
             hs = scratch(tiles.numbers(l.h));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
-      long at = r * l.width + t, N = tiles.pieces * n, apart = l.h ? n * l.o : tiles.half * l.o;
-      float *x = xs.get(), *z = l.h ? zs.get() : l.y + at * l.o;
-      bend_pieces(l, tiles, at, n, next, x);
-      waves.spread(tiles.pieces, t, n, l.o, l.z_hat + r * l.k2 * l.o, z, apart, l.b);
-      for (long i = 0; i < tiles.pieces; i++)
-        gemm(n, l.o, l.c, x + i * n * l.c, l.c, 1, l.Wt, l.o, z + i * apart, l.o, ADD);
+    each_tile(l, tiles, first, last, [&](long r, const Tile& tile, const Tile& next, Start) {
+      long N = tile.all();
+      float *x = xs.get(), *z = l.h ? zs.get() : l.y + tile.at(0) * l.o;
+      float* other = l.h ? z + tile.points[0] * l.o : l.y + tile.at(1) * l.o;
+      bend_pieces(l, tile, next, x);
+      waves.spread(tile, l.o, l.z_hat + r * l.k2 * l.o, z, other, l.b);
+      each_piece(tile, [&](long n, long, long behind) {
+        gemm(n, l.o, l.c, x + behind * l.c, l.c, 1, l.Wt, l.o, behind ? other : z, l.o, ADD);
+      });
       if (!l.h) return;
-      bend((int)l.act_mid, N * l.o, z, z, l.y + next * l.o);
+      bend((int)l.act_mid, N * l.o, z, z, l.y + next.at(0) * l.o);
       gemm(N, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
       bend((int)l.act_hidden, N * l.h, hs.get(), hs.get());
-      for (long i = 0; i < tiles.pieces; i++) {
-        float* y = l.y + (at + i * tiles.half) * l.o;
-        start_output(n, l.o, x + i * n * l.c, l.gate, l.b2, y);
-        gemm(n, l.o, l.h, hs.get() + i * n * l.h, l.h, 1, l.W2t, l.o, y, l.o, ADD);
-        if (l.G) gemm(n, l.o, l.c, x + i * n * l.c, l.c, 1, l.Gt, l.o, y, l.o, ADD);
-      }
+      each_piece(tile, [&](long n, long at, long behind) {
+        float* y = l.y + at * l.o;
+        start_output(n, l.o, x + behind * l.c, l.gate, l.b2, y);
+        gemm(n, l.o, l.h, hs.get() + behind * l.h, l.h, 1, l.W2t, l.o, y, l.o, ADD);
+        if (l.G) gemm(n, l.o, l.c, x + behind * l.c, l.c, 1, l.Gt, l.o, y, l.o, ADD);
+      });
     });
   });
 }
@@ -162,8 +235,8 @@ void layer_rows(const Layer* s) {
 void layer_rows_backward(const Layer* s) {
   const Layer& l = *s;
   long h = l.h, c = l.c, o = l.o;
-  Tiles tiles(l.width, l.k2, std::max(c, o));
-  Waves waves{l.grow, l.k2, 1, l.k2};
+  Tiles tiles = tiles_of(l, std::max(c, o));
+  Waves waves{l.grow, l.k2, 1, l.k2, l.waves};
   int threads = (int)std::max<long>(1, std::min(l.threads, l.rows));
   struct Sums {
     Sum W, b, W1, b1, W2, b2, gate, G;
@@ -184,50 +257,51 @@ void layer_rows_backward(const Layer* s) {
             dh = scratch(tiles.numbers(h)), gh = scratch(tiles.numbers(h)),
             gz = scratch(tiles.numbers(o));
     long count = 0;
-    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
-      long at = r * l.width + t, N = tiles.pieces * n;
+    each_tile(l, tiles, first, last, [&](long r, const Tile& tile, const Tile& next, Start start) {
+      long N = tile.all();
       float *x = xs.get(), *gradient = gz.get();
-      const float* g = l.g + at * o;  // pieces of it
-      long apart = tiles.half * o;
-      bend_pieces(l, tiles, at, n, next, x);
+      bend_pieces(l, tile, next, x);
       if (h) {
         float *z = zs.get(), *q = hs.get();
-        waves.spread(tiles.pieces, t, n, o, l.z_hat + r * l.k2 * o, z, n * o, l.b);
+        waves.spread(tile, o, l.z_hat + r * l.k2 * o, z, z + tile.points[0] * o, l.b);
         gemm(N, o, c, x, c, 1, l.Wt, o, z, o, ADD);
         if (l.act_mid != IDENTITY)
-          bend_both((int)l.act_mid, N * o, z, dz.get(), z, l.g + next * o);
+          bend_both((int)l.act_mid, N * o, z, dz.get(), z, l.g + next.at(0) * o);
         gemm(N, h, o, z, o, 1, l.W1t, h, q, h, ROW, l.b1);
         if (l.act_hidden != IDENTITY)
-          bend_both((int)l.act_hidden, N * h, q, dh.get(), q, l.y + next * c);
-        for (long i = 0; i < tiles.pieces; i++) {
-          gemm(o, h, n, g + i * apart, 1, o, q + i * n * h, h, sum.W2.now(), h, ADD);
-          add_points(n, o, g + i * apart, sum.b2.now());
-          gemm(n, h, o, g + i * apart, o, 1, l.W2, h, gh.get() + i * n * h, h, ZERO);
-        }
+          bend_both((int)l.act_hidden, N * h, q, dh.get(), q, l.y + next.at(0) * c);
+        each_piece(tile, [&](long n, long at, long behind) {
+          const float* g = l.g + at * o;
+          gemm(o, h, n, g, 1, o, q + behind * h, h, sum.W2.now(), h, ADD);
+          add_points(n, o, g, sum.b2.now());
+          gemm(n, h, o, g, o, 1, l.W2, h, gh.get() + behind * h, h, ZERO);
+        });
         if (l.act_hidden != IDENTITY) multiply(N * h, gh.get(), dh.get());
         gemm(o, h, N, z, 1, o, gh.get(), h, sum.W1.now(), h, ADD);
         add_points(N, h, gh.get(), sum.b1.now());
         gemm(N, o, h, gh.get(), h, 1, l.W1, o, gradient, o, ZERO);
         if (l.act_mid != IDENTITY) multiply(N * o, gradient, dz.get());
       } else {
-        for (long i = 0; i < tiles.pieces; i++)
-          std::memcpy(gradient + i * n * o, g + i * apart, 4 * n * o);
+        each_piece(tile, [&](long n, long at, long behind) {
+          std::memcpy(gradient + behind * o, l.g + at * o, 4 * n * o);
+        });
       }
       gemm(c, o, N, x, 1, c, gradient, o, sum.W.now(), o, ADD);
       add_points(N, o, gradient, sum.b.now());
-      for (long i = 0; i < tiles.pieces; i++) {
-        float* y = l.y + (at + i * tiles.half) * c;
+      each_piece(tile, [&](long n, long at, long behind) {
+        const float *g = l.g + at * o, *own = x + behind * c;
+        float* y = l.y + at * c;
         if (l.gate) {
-          add_products(n, o, g + i * apart, x + i * n * c, sum.gate.now());
-          start_output(n, o, g + i * apart, l.gate, nullptr, y);
+          add_products(n, o, g, own, sum.gate.now());
+          start_output(n, o, g, l.gate, nullptr, y);
         }
         if (l.G) {
-          gemm(c, o, n, x + i * n * c, 1, c, g + i * apart, o, sum.G.now(), o, ADD);
-          gemm(n, c, o, g + i * apart, o, 1, l.G, c, y, c, l.gate ? ADD : ZERO);
+          gemm(c, o, n, own, 1, c, g, o, sum.G.now(), o, ADD);
+          gemm(n, c, o, g, o, 1, l.G, c, y, c, l.gate ? ADD : ZERO);
         }
-        gemm(n, c, o, gradient + i * n * o, o, 1, l.W, c, y, c, l.gate || l.G ? ADD : ZERO);
-      }
-      waves.gather(tiles.pieces, t, n, o, gradient, l.spectrum + r * l.k2 * o, t ? ADD : ZERO);
+        gemm(n, c, o, gradient + behind * o, o, 1, l.W, c, y, c, l.gate || l.G ? ADD : ZERO);
+      });
+      waves.gather(tile, o, gradient, l.spectrum + r * l.k2 * o, start);
       if (++count % FLUSH == 0) flush();
     });
     flush();
@@ -243,21 +317,21 @@ void layer_rows_backward(const Layer* s) {
 // y = (y + F^T spectrum) act_in'(u): the gradient of u
 void cut_rows_backward(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, l.k2, l.c);
-  Waves waves{l.cut, 1, l.width, l.k2};
+  Tiles tiles = tiles_of(l, l.c);
+  Waves waves{l.cut, 1, l.width, l.k2, l.waves};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch gs = scratch(tiles.numbers(l.c));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n, long) {
+    each_tile(l, tiles, first, last, [&](long r, const Tile& tile, const Tile&, Start) {
       float* g = gs.get();
-      long at = (r * l.width + t) * l.c, apart = tiles.half * l.c;
-      waves.spread(tiles.pieces, t, n, l.c, l.spectrum + r * l.k2 * l.c, g, n * l.c, nullptr);
-      for (long i = 0; i < tiles.pieces; i++, at += apart)
-        unbend((int)l.act_in, n * l.c, l.y + at, g + i * n * l.c, l.u + at);
+      waves.spread(tile, l.c, l.spectrum + r * l.k2 * l.c, g, g + tile.points[0] * l.c, nullptr);
+      each_piece(tile, [&](long n, long at, long behind) {
+        unbend((int)l.act_in, n * l.c, l.y + at * l.c, g + behind * l.c, l.u + at * l.c);
+      });
     });
   });
 }
 
-// --- degrees of spherical harmonics, see opdsl/nn/fused_degrees.py ------------------------------
+// --- degrees of spherical harmonics, see opdsl/nn/kernels/degrees.py ------------------------------
 
 struct Degrees {
   int64_t batch, latitudes, degrees, orders, threads;  // orders m = 0 ... orders - 1
@@ -445,88 +519,7 @@ void layer_sphere_backward(const Layer* l, const Degrees* s) {
   });
 }
 
-// --- waves across the rows of a plane, see opdsl/nn/fused_modes.py --------------------------------
-
-// The axis before the last. Rows of a plane lie in scratch, which is small enough to stay in the
-// cache from one step to the next. Without that axis `modes` are the rows, all in one.
-struct Planes {
-  int64_t planes, n, low, high, threads;  // n rows in each; frequencies -low ... high - 1
-  const float *cut, *grow;  // (2, m, n / 2 + 1), cosines and sines of frequencies 0 ... m - 1
-  float *modes, *gradient;  // (planes, 2, low + high, k, channels)
-
-  long half() const { return n / 2 + 1; }
-  long most() const { return std::max(low, high - 1) + 1; }
-  long opposite(long j) const { return j ? n - j : 0; }
-};
-
-constexpr long ACROSS = 4 * LANES;  // columns at a time
-
-// work(first column, columns) with the scratch of two pairs of arrays, (n / 2 + 1, 2, columns) and
-// (m, 2, columns)
-extern "C++" {
-template <class F>
-static void each_block(const Planes& s, long columns, F work) {
-  parallel((columns + ACROSS - 1) / ACROSS, (int)s.threads, [&](long first, long last, int) {
-    long J = s.half() * 2 * ACROSS, m = s.most() * 2 * ACROSS;
-    Scratch whole = scratch(2 * J + 2 * m + ACROSS);
-    float* x = whole.get();
-    for (long i = first; i < last; i++)
-      work(i * ACROSS, std::min(ACROSS, columns - i * ACROSS), x, x + J, x + 2 * J, x + 2 * J + m,
-           x + 2 * J + 2 * m);
-  });
-}
-}
-
-// X_k, the sum of e^{-ikj} z_j. Rows j and n - j have the same cosine and opposite sines, and so
-// have frequencies k and -k: sums and differences of both take an eighth of the products.
-static void gather_planes(const Planes& s, const float* table, long columns, const float* rows,
-                          float* modes) {
-  if (!s.n) return;
-  long J = s.half(), m = s.most(), K = s.low + s.high;
-  each_block(s, columns, [&](long at, long w, float* e, float* o, float* p, float* q, float* none) {
-    for (long j = 0; j < J; j++)
-      for (long part = 0; part < 2; part++) {
-        const float *here = rows + (2 * j + part) * columns + at,
-                    *there = rows + (2 * s.opposite(j) + part) * columns + at;
-        float *x = e + (2 * j + part) * w, *y = o + (2 * j + part) * w;
-        if (here != there) fold(w, here, there, x, y);
-        else std::memcpy(x, here, 4 * w), std::memset(y, 0, 4 * w);
-      }
-    gemm(m, 2 * w, J, table, J, 1, e, 2 * w, p, 2 * w, ZERO);
-    gemm(m, 2 * w, J, table + m * J, J, 1, o, 2 * w, q, 2 * w, ZERO);
-    for (long k = 0; k < m; k++, p += 2 * w, q += 2 * w) {
-      float *plus = modes + (s.low + k) * columns + at, *minus = plus - 2 * k * columns;
-      bool above = k < s.high, below = k <= s.low;
-      long im = K * columns;
-      fold(w, p, q + w, above ? plus : none, below ? minus : none);
-      fold(w, p + w, q, below ? minus + im : none, above ? plus + im : none);
-    }
-  });
-}
-
-// z_j, the sum of e^{ikj} X_k
-static void spread_planes(const Planes& s, const float* table, long columns, const float* modes,
-                          float* rows) {
-  if (!s.n) return;
-  long J = s.half(), m = s.most(), K = s.low + s.high;
-  each_block(s, columns, [&](long at, long w, float* e, float* o, float* p, float* q, float* none) {
-    std::memset(none, 0, 4 * w);
-    for (long k = 0; k < m; k++)
-      for (long part = 0; part < 2; part++) {
-        const float *plus = modes + (part * K + s.low + k) * columns + at,
-                    *minus = plus - 2 * k * columns;
-        fold(w, k < s.high ? plus : none, k && k <= s.low ? minus : none, p + (2 * k + part) * w,
-             q + (2 * k + part) * w);
-      }
-    gemm(J, 2 * w, m, table, 1, J, p, 2 * w, e, 2 * w, ZERO);
-    gemm(J, 2 * w, m, table + m * J, 1, J, q, 2 * w, o, 2 * w, ZERO);
-    for (long j = 0; j < J; j++, e += 2 * w, o += 2 * w) {
-      float *here = rows + 2 * j * columns + at, *there = rows + 2 * s.opposite(j) * columns + at;
-      fold(w, e, o + w, there, here);
-      fold(w, e + w, o, here + columns, there + columns);
-    }
-  });
-}
+// --- waves across the rows of a plane, see opdsl/nn/kernels/modes.py --------------------------------
 
 // work(the layer in one plane, its modes, scratch for rows)
 extern "C++" {
@@ -552,7 +545,7 @@ static void each_plane(const Layer& l, const Planes& s, long channels, long y_ch
 void cut_planes(const Layer* l, const Planes* s) {
   each_plane(*l, *s, l->c, 0, [](Layer& x, Planes& z, float* rows) {
     x.spectrum = rows;
-    cut_rows(&x), gather_planes(z, z.cut, x.k2 / 2 * x.c, rows, z.modes);
+    cut_rows(&x), gather_planes(z, z.cut, x.k2 * x.c, rows, z.modes);
   });
 }
 
@@ -560,7 +553,7 @@ void cut_planes(const Layer* l, const Planes* s) {
 void layer_planes(const Layer* l, const Planes* s) {
   each_plane(*l, *s, l->o, l->o, [](Layer& x, Planes& z, float* rows) {
     x.z_hat = rows;
-    spread_planes(z, z.grow, x.k2 / 2 * x.o, z.modes, rows), layer_rows(&x);
+    spread_planes(z, z.grow, x.k2 * x.o, z.modes, rows), layer_rows(&x);
   });
 }
 
@@ -569,8 +562,8 @@ void layer_planes_backward(const Layer* l, const Planes* s) {
   Scratch scratch_rows = scratch(s->n * l->k2 * l->o);
   each_plane(*l, *s, l->o, l->c, [&](Layer& x, Planes& z, float* rows) {
     x.z_hat = rows, x.spectrum = z.n ? scratch_rows.get() : z.gradient;
-    spread_planes(z, z.grow, x.k2 / 2 * x.o, z.modes, rows), layer_rows_backward(&x);
-    gather_planes(z, z.grow, x.k2 / 2 * x.o, x.spectrum, z.gradient);
+    spread_planes(z, z.grow, x.k2 * x.o, z.modes, rows), layer_rows_backward(&x);
+    gather_planes(z, z.grow, x.k2 * x.o, x.spectrum, z.gradient);
   });
 }
 
@@ -578,7 +571,54 @@ void layer_planes_backward(const Layer* l, const Planes* s) {
 void cut_planes_backward(const Layer* l, const Planes* s) {
   each_plane(*l, *s, l->c, l->c, [](Layer& x, Planes& z, float* rows) {
     x.spectrum = rows;
-    spread_planes(z, z.cut, x.k2 / 2 * x.c, z.modes, rows), cut_rows_backward(&x);
+    spread_planes(z, z.cut, x.k2 * x.c, z.modes, rows), cut_rows_backward(&x);
+  });
+}
+
+// --- products of the modes with R ----------------------------------------------------------------
+
+struct Mixing {
+  int64_t batch, modes, c, o, threads;
+  const float *R;        // (modes, c, o), real
+  const float *S, *g;    // (batch, modes, c), (batch, modes, o) of the result
+  float *y, *gS, *gR;    // the result; the gradients of S and of R
+};
+
+// What the next mode reads comes into the cache: rows far apart in memory are too many streams for a
+// processor to foresee.
+static void fetch_rows(long rows, long numbers, const float* p, long apart) {
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < numbers; j += 16) fetch(p + i * apart, j);
+}
+
+// y = S R, a matrix for each mode
+void mix_modes(const Mixing* s) {
+  const Mixing& l = *s;
+  parallel(l.modes, (int)l.threads, [&](long first, long last, int) {
+    for (long k = first; k < last; k++) {
+      const float *S = l.S + k * l.c, *R = l.R + k * l.c * l.o;
+      fetch_rows(l.batch, l.c, S + l.c, l.modes * l.c), fetch_rows(1, l.c * l.o, R + l.c * l.o, 0);
+      gemm(l.batch, l.o, l.c, S, l.modes * l.c, 1, R, l.o, l.y + k * l.o, l.modes * l.o, ZERO);
+    }
+  });
+}
+
+void mix_modes_backward(const Mixing* s) {
+  const Mixing& l = *s;
+  parallel(l.modes, (int)l.threads, [&](long first, long last, int) {
+    Scratch transposed = scratch(l.c * l.o);
+    for (long k = first; k < last; k++) {
+      const float *R = l.R + k * l.c * l.o, *g = l.g + k * l.o;
+      float* Rt = transposed.get();
+      fetch_rows(l.batch, l.c, l.S + (k + 1) * l.c, l.modes * l.c);
+      fetch_rows(l.batch, l.o, g + l.o, l.modes * l.o);
+      fetch_rows(1, l.c * l.o, R + l.c * l.o, 0);
+      for (long i = 0; i < l.c; i++)
+        for (long j = 0; j < l.o; j++) Rt[j * l.c + i] = R[i * l.o + j];
+      gemm(l.batch, l.c, l.o, g, l.modes * l.o, 1, Rt, l.c, l.gS + k * l.c, l.modes * l.c, ZERO);
+      gemm(l.c, l.o, l.batch, l.S + k * l.c, 1, l.modes * l.c, g, l.modes * l.o,
+           l.gR + k * l.c * l.o, l.o, ZERO);
+    }
   });
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from opdsl.ir.ranks import Axes, count_numbers, find_ranks, rank_products, whole_products
 from opdsl.nn import KERNELS, SpectralConv
-from opdsl.nn.spectral.factors import FACTORS, as_complex
+from opdsl.nn.spectral.factors import FACTORS, numbers
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the oracle's own imports warn
@@ -41,11 +41,11 @@ def made(factor: str, shape: tuple[int, ...], seed: int = 0):
 
 def theirs(factor: str, weight) -> Tensor:
     """The whole tensor by the library, from the same factors."""
-    ours = [as_complex(x.detach(), F64) for x in weight.factors]
+    ours = [numbers(x.detach(), F64, real=False) for x in weight.factors]
     if factor == "tt":
         return ComplexTTTensor(ours).to_tensor()
     if factor == "tucker":
-        return ComplexTuckerTensor(as_complex(weight.core.detach(), F64), ours).to_tensor()
+        return ComplexTuckerTensor(numbers(weight.core.detach(), F64, real=False), ours).to_tensor()
     return ComplexCPTensor(torch.ones(5, dtype=ours[0].dtype), ours).to_tensor()
 
 

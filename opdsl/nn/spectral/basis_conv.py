@@ -1,0 +1,285 @@
+"""Spectral convolution in the bases that follow the boundary: half-waves between ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.bases import Family, Term
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral import half_waves
+from opdsl.nn.spectral.factors import FACTORS, Factored
+from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
+from opdsl.sampling import GridSampling
+from opdsl.spectrum import Bands, frequencies
+
+
+class BasisConv(nn.Module):
+    """v = sum over terms t of F_t^-1(R_t . F_t(u)) + b; F_t has a family of functions on each axis.
+
+    Coefficients of half-waves of real functions are real, and so is R then. With an axis of
+    exponentials, or for complex functions, R is complex. On a real function the last axis of
+    exponentials has frequencies from 0 on only.
+
+    Attributes:
+        weight: R, (terms, *counts, in, out), or (terms, *counts, channels) where it is separable;
+            pairs (re, im) innermost if R is complex; or a list of factorised weights, one for each
+            term, without the axis of the terms.
+        bias: b, (out,), or (out, 2) for complex functions; None: zero.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), with the bases of `opdsl.bases`.
+    """
+
+    def __init__(  # noqa: PLR0913  one for each parameter of the block
+        self,
+        in_channels: int,
+        out_channels: int,
+        modes: Size,
+        terms: tuple[Term, ...],
+        samplings: tuple[GridSampling, ...],
+        *,
+        bias: bool = True,
+        factor: str = "dense",
+        ranks: Size = (),
+        separable: bool = False,
+        real: bool = True,
+    ) -> None:
+        """Make a layer with fresh weights.
+
+        Args:
+            in_channels: of u.
+            out_channels: of v.
+            modes: for each axis the number of half-waves, or the greatest |k| of exponentials.
+            terms: the families of each axis, for each term.
+            samplings: where the points of each axis are.
+            bias: whether b is added.
+            factor: `dense` or a key of `FACTORS`.
+            ranks: of the factorised weights.
+            separable: whether each channel is convolved with itself only.
+            real: whether the functions are real.
+
+        Raises:
+            ValueError: `separable` with different channels, or the terms differ in which axes have
+                exponentials.
+        """
+        super().__init__()
+        if separable and in_channels != out_channels:
+            raise ValueError(f"separable: {in_channels} channels cannot become {out_channels}")
+        if len({tuple(f == "fourier" for f in term) for term in terms}) != 1:
+            raise ValueError("all terms have exponentials on the same axes")
+        self.modes, self.terms, self.samplings = modes, terms, samplings
+        self.real, self.separable = real, separable
+        self.channels = (in_channels, out_channels)
+        self.circles = tuple(i for i, f in enumerate(terms[0]) if f == "fourier")
+        self.real_weights = real and not self.circles
+        self.active_modes: Size | None = None
+        matrix = (in_channels,) if separable else self.channels
+        counts = tuple(map(len, self._bands(modes)))
+        pair = () if self.real_weights else (2,)
+        self.weight: nn.Parameter | nn.ModuleList
+        if factor == "dense":
+            self.weight = nn.Parameter(torch.empty(len(terms), *counts, *matrix, *pair))
+        else:
+            shape = (*matrix, *counts)
+            made = (FACTORS[factor](shape, ranks, real=self.real_weights) for _ in terms)
+            self.weight = nn.ModuleList(made)
+        self.bias = (
+            nn.Parameter(torch.empty(out_channels, *(() if real else (2,)))) if bias else None
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw R and b normal with E|R|^2 = 2 / (in + out) / terms, E|b|^2 = 2 / (in + out).
+
+        As `SpectralConv`, where the terms together have the variance of one.
+        """
+        variance = 2 / sum(self.channels)
+        of_term = variance / len(self.terms)
+        if isinstance(self.weight, Tensor):
+            parts = 1 if self.real_weights else 2
+            nn.init.normal_(self.weight, std=math.sqrt(of_term / parts))
+        else:
+            for x in self._factored():
+                x.reset_parameters(of_term)
+        if self.bias is not None:
+            nn.init.normal_(self.bias, std=math.sqrt(variance / (1 if self.real else 2)))
+
+    def limit(self, modes: Size | None) -> None:
+        """Use only the first `modes` functions of each axis; None: all.
+
+        Raises:
+            ValueError: `modes` has not one number for each axis, or none is left of half-waves.
+
+        Source: George et al. 2024, arXiv:2211.15188 (incremental Fourier neural operator).
+        """
+        if modes is not None and (len(modes) != len(self.modes) or min(modes) < 0):
+            raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
+        if modes is None:
+            self.active_modes = None
+            return
+        # a half-wave is left on each axis; exponentials keep the constant for 0
+        least = [0 if i in self.circles else 1 for i in range(len(self.modes))]
+        together = zip(modes, self.modes, least, strict=True)
+        self.active_modes = tuple(max(min(a, m), b) for a, m, b in together)
+
+    def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
+        """Convolve `x` and sample the result on the grid `size`.
+
+        Args:
+            x: u, (batch, *grid, in).
+            size: grid of the result, that of `x` by default.
+            kernel: `fft` or `dft`; their results are equal up to rounding.
+
+        Returns:
+            v, (batch, *size, out), in the dtype of x, computed in float32 at least.
+
+        Raises:
+            ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
+        """
+        size = tuple(x.shape[1:-1]) if size is None else size
+        with no_autocast(x):
+            u = x.to(wide(x))
+            bands = self._bands(self.active_modes or self.modes)
+            parts = [
+                self._inverse(
+                    self._mix(self._transform(u, term, bands, kernel), i), term, bands, size, kernel
+                )
+                for i, term in enumerate(self.terms)
+            ]
+            v = sum(parts[1:], parts[0])
+            if self.bias is not None:
+                bias = self.bias if self.real else torch.view_as_complex(self.bias)
+                v = v + bias.to(v.dtype)
+            return v.to(x.dtype)
+
+    # --- transforms -----------------------------------------------------------------------------
+
+    def _bands(self, modes: Size) -> Bands:
+        """Return the functions of each axis: k of exponentials, 0 ... m - 1 of half-waves."""
+        if not self.circles:
+            return tuple(map(range, modes))
+        waves = iter(frequencies(tuple(modes[i] for i in self.circles), real=self.real))
+        return tuple(next(waves) if i in self.circles else range(m) for i, m in enumerate(modes))
+
+    def _transform(self, u: Tensor, term: Term, bands: Bands, kernel: str) -> Tensor:
+        """(batch, *grid, c) -> (batch, *counts, c), complex if R is."""
+        channels = u.shape[-1]
+        z = torch.view_as_real(u).flatten(-2) if u.is_complex() else u
+        for i in reversed(range(len(term))):
+            if term[i] != "fourier":
+                z = _analysed(z, i + 1, term[i], self.samplings[i], len(bands[i]), kernel)
+        if u.is_complex():
+            z = torch.view_as_complex(z.reshape(*z.shape[:-1], channels, 2).contiguous())
+        if not self.circles:
+            return z
+        return self._on_circles(z, lambda y: TRUNCATED_TRANSFORMS[kernel](y, self._waves(bands)))
+
+    def _inverse(self, z: Tensor, term: Term, bands: Bands, size: Size, kernel: str) -> Tensor:
+        """(batch, *counts, c) -> (batch, *size, c)."""
+        if self.circles:
+            points = tuple(size[i] for i in self.circles)
+            z = self._on_circles(
+                z,
+                lambda y: INVERSE_TRANSFORMS[kernel](y, self._waves(bands), points, real=self.real),
+            )
+        channels, complex_values = z.shape[-1], z.is_complex()
+        v = torch.view_as_real(z).flatten(-2) if complex_values else z
+        for i in range(len(term)):
+            if term[i] != "fourier":
+                v = _synthesised(v, i + 1, term[i], self.samplings[i], size[i], kernel)
+        return (
+            torch.view_as_complex(v.reshape(*v.shape[:-1], channels, 2).contiguous())
+            if complex_values
+            else v
+        )
+
+    def _waves(self, bands: Bands) -> Bands:
+        return tuple(bands[i] for i in self.circles)
+
+    def _on_circles(self, z: Tensor, transform: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a transform of the periodic axes, the others counted as samples."""
+        others = [i + 1 for i in range(len(self.modes)) if i not in self.circles]
+        order = [0, *others, *(i + 1 for i in self.circles), z.ndim - 1]
+        y = z.permute(order)
+        lead = y.shape[: 1 + len(others)]
+        y = transform(y.reshape(-1, *y.shape[len(lead) :]))
+        y = y.reshape(*lead, *y.shape[1:])
+        return y.permute([order.index(i) for i in range(z.ndim)])
+
+    # --- weights --------------------------------------------------------------------------------
+
+    def _mix(self, z: Tensor, term: int) -> Tensor:
+        """Multiply each coefficient by R: (batch, *counts, in) -> (batch, *counts, out)."""
+        u = z.flatten(1, -2)
+        R = self.matrices(z.real.dtype, term)
+        v = u * R if self.separable else torch.bmm(u.transpose(0, 1), R).transpose(0, 1)
+        return v.reshape(*z.shape[:-1], v.shape[-1])
+
+    def matrices(self, dtype: torch.dtype, term: int) -> Tensor:
+        """Return R of a term, (functions, in, out), or (functions, channels) where separable."""
+        trailing = 1 if self.separable else 2
+        if isinstance(self.weight, Tensor):
+            R = self.weight[term].to(dtype)
+            R = R if self.real_weights else torch.view_as_complex(R)
+            return self._active(R, 0).flatten(0, -1 - trailing)
+        R = self._active(list(self._factored())[term].full(dtype), trailing)
+        return R.flatten(trailing).movedim(-1, 0)
+
+    def stacked(self) -> Tensor:
+        """Return R of all terms, (terms * functions, in, out); not for `separable`."""
+        if isinstance(self.weight, Tensor) and self.real_weights:
+            return self._active(self.weight, 1).flatten(0, -3)
+        dtype = wide(next(self.parameters()))
+        return torch.cat([self.matrices(dtype, term) for term in range(len(self.terms))])
+
+    def _active(self, R: Tensor, first: int) -> Tensor:
+        """Select the part of R for `active_modes`; its axes of functions begin at `first`."""
+        if self.active_modes is None:
+            return R
+        pairs = zip(self._bands(self.modes), self._bands(self.active_modes), strict=True)
+        for axis, (band, active) in enumerate(pairs, start=first):
+            R = R.narrow(axis, active.start - band.start, len(active))
+        return R
+
+    def _factored(self) -> Iterator[Factored]:
+        assert isinstance(self.weight, nn.ModuleList)
+        yield from self.weight  # type: ignore[misc]  # a list of modules that are all of this type
+
+    def extra_repr(self) -> str:
+        """Describe channels, modes, families, and options other than the defaults."""
+        in_channels, out_channels = self.channels
+        families = " + ".join(" x ".join(term) for term in self.terms)
+        text = f"{in_channels}, {out_channels}, modes={self.modes}, {families}"
+        text += f", bias={self.bias is not None}"
+        return text + ", separable" * self.separable + ", complex" * (not self.real)
+
+
+def _analysed(
+    z: Tensor, axis: int, family: Family, sampling: GridSampling, m: int, kernel: str
+) -> Tensor:
+    """Compute the coefficients of half-waves along one axis of a real tensor."""
+    if kernel == "fft":
+        return half_waves.fast_analysis(z, axis, family, sampling, m)
+    matrix = half_waves.analysis(family, sampling, z.shape[axis], m, z)
+    return _along(z, axis, matrix)
+
+
+def _synthesised(
+    z: Tensor, axis: int, family: Family, sampling: GridSampling, n: int, kernel: str
+) -> Tensor:
+    """Evaluate half-waves at n points along one axis of a real tensor."""
+    half_waves.check_modes(family, sampling, n, z.shape[axis])
+    if kernel == "fft":
+        return half_waves.fast_synthesis(z, axis, family, sampling, n)
+    return _along(z, axis, half_waves.synthesis(family, sampling, n, z.shape[axis], z))
+
+
+def _along(z: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """Apply a matrix (r, n) along one axis without moving it."""
+    behind = math.prod(z.shape[axis + 1 :])
+    y = torch.matmul(matrix, z.reshape(*z.shape[: axis + 1], behind))
+    return y.reshape(*z.shape[:axis], len(matrix), *z.shape[axis + 1 :])
