@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
@@ -226,12 +227,11 @@ class Series(Block):
             return half_wave_series.HalfWaveSeries(
                 decided(self.out), modes, families, self.domain.samplings
             )
-        options: dict[str, bool] = {"positive": True} if self.layout == "neuralop" else {}
+        options: dict[str, Any] = {"positive": True} if self.layout == "neuralop" else {}
         options |= {"divided": True} if self.faults != "none" else {}
         if placed := self.domain.declared_samplings:
-            return series.Series(
-                decided(self.out), modes, self.domain.periodic, samplings=placed, **options
-            )
+            make = partial(series.Series, samplings=placed)
+            return make(decided(self.out), modes, self.domain.periodic, **options)
         return series.Series(decided(self.out), modes, self.domain.periodic, **options)
 
 
