@@ -59,8 +59,8 @@ def meant(node: Node, x: tuple[Space, ...]) -> dict[str, object]:
         x: the spaces of its inputs.
     """
     values = {name: getattr(node.block, name) for name in type(node.block).model_fields}
-    values = {name: v for name, v in values.items() if YOUNGER.get(name) != v}
-    return {name: MEANT[name](v, node, x) if name in MEANT else v for name, v in values.items()}
+    result = {name: MEANT[name](v, node, x) if name in MEANT else v for name, v in values.items()}
+    return {name: v for name, v in result.items() if name not in YOUNGER or v != YOUNGER[name]}
 
 
 def _canonical(graph: Graph) -> dict[str, Any]:

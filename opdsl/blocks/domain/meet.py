@@ -83,10 +83,10 @@ class Meet(Block):
     positional = ("conditions",)
     kinds = frozenset({"grid"})
     samples = (
-        {"inputs": (3,), "conditions": "dirichlet"},
-        {"inputs": (2, 2), "conditions": "dirichlet..neumann"},
-        {"inputs": (2,), "conditions": "neumann", "by": "basis", "modes": 3},
-        {"inputs": (2,), "conditions": "dirichlet", "by": "lifting"},
+        {"inputs": ("I -> R^3",), "conditions": "dirichlet"},
+        {"inputs": ("I -> R^2", "I -> R^2"), "conditions": "dirichlet..neumann"},
+        {"inputs": ("I -> R^2",), "conditions": "neumann", "by": "basis", "modes": 3},
+        {"inputs": ("I -> R^2",), "conditions": "dirichlet", "by": "lifting"},
     )
 
     conditions: Condition | tuple[Condition, ...] = Field(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.bases import HALF_WAVES, Bases, Basis, Term
+from opdsl.bases import HALF_WAVES, Bases, Basis, Family, Term
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
@@ -144,8 +144,7 @@ class SpectralConv(Block):
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
         {"inputs": ("I -> R^3",), "modes": 3, "out": 5, "basis": "auto"},
-        {"inputs": ("I -> R^2",), "modes": 3, "basis": "sine", "bias": False},
-        {"inputs": ("I -> R^2",), "modes": 3, "to": "I/2", "basis": ("cosine", "auto")},
+        {"inputs": ("I -> R^2",), "modes": 2, "to": "I/2", "basis": "cosine", "bias": False},
         {
             "inputs": ("I -> R^3",),
             "modes": 3,
@@ -316,7 +315,10 @@ class SpectralConv(Block):
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
         e = self._expansion(x)
-        return (("fourier",) * x.domain.dims,) if e is None else e.terms
+        if e is not None:
+            return e.terms
+        circles: list[Family] = ["fourier"] * x.domain.dims
+        return (tuple(circles),)
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""

@@ -23,6 +23,7 @@ from opdsl.nn.kernels.fourier_layer import (
     LayerGradients,
     Pointer,
     RowTransform,
+    empty_large,
     fill_structure,
 )
 from opdsl.nn.kernels.modes import Planes
@@ -94,7 +95,8 @@ class HalfWaveModes:
         assert R is not None
         planes = self._planes(call, modes=z_hat, gradient=g_hat)
         gu, gradients = call.backward("layer_planes_backward", g, planes)
-        G, gS, gR = self._gathered(g_hat, call, 1), torch.empty_like(S), torch.empty_like(R)
+        G = self._gathered(g_hat, call, 1)
+        gS, gR = empty_large(S, *S.shape), empty_large(R, *R.shape)
         _mix("mix_modes_backward", S, call, R=R, S=S, g=G, gS=gS, gR=gR)
         gx = self._spread(gS, call, 0)
         call.kernel("cut_planes_backward", self._planes(call, modes=gx), y=gu)
