@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opdsl.bases import Family, Parity
 
 # `boundary` is what the axis declares; a pair is a condition for each end
-Condition = Literal[
+MeetCondition = Literal[
     "boundary",
     "dirichlet",
     "neumann",
@@ -89,7 +89,7 @@ class Meet(Block):
         {"inputs": ("I -> R^2",), "conditions": "dirichlet", "by": "lifting"},
     )
 
-    conditions: Condition | tuple[Condition, ...] = Field(
+    conditions: MeetCondition | tuple[MeetCondition, ...] = Field(
         default="boundary", description="the conditions at the ends"
     )
     by: Literal["auto", "factor", "lifting", "basis"] = Field(
@@ -149,7 +149,7 @@ class Meet(Block):
         pairs = zip(each, domain.axes, domain.periodic, strict=True)
         return tuple(self._pair(word, axis, closed=closed) for word, axis, closed in pairs)
 
-    def _pair(self, word: Condition, axis: Axis, *, closed: bool) -> Ends | None:
+    def _pair(self, word: MeetCondition, axis: Axis, *, closed: bool) -> Ends | None:
         if closed:
             if word in {"boundary", "none", "periodic"} or not isinstance(self.conditions, tuple):
                 return None
