@@ -41,7 +41,7 @@ def _fault(
     labels = []
     if node is not None:
         have = known[node.path].axes[axis].ends[end]
-        before = "its input does" if node.inputs else "it has no input"
+        before = f"its input {want}" if node.inputs else "it has no input"
         labels += blame((Label(node.spans[-1], f"the result {have} here; {before}"),), node.spans)
     if port.span:
         labels.append(Label(port.span, f"declared: it {want} at {place}"))
