@@ -253,14 +253,14 @@ class Meet(Block):
 
     def _after(self, at: AxisBehaviour, conditions: Ends) -> AxisBehaviour:
         if self.by == "basis":
-            parity = {"dirichlet": End.ODD, "neumann": End.EVEN}
-            return AxisBehaviour(*(parity[x] for x in conditions), at.seam)
-        if self.by == "lifting" or "neumann" in conditions:
+            known = {"dirichlet": End.ODD, "neumann": End.EVEN}
+        elif self.by == "lifting" or "neumann" in conditions:
             known = {"dirichlet": End.VANISHES, "neumann": End.FLAT, "none": End.NOTHING}
-            return AxisBehaviour(*(known[x] for x in conditions), at.seam)
-        wave = (End.ODD if x == "dirichlet" else End.EVEN for x in conditions)
-        factor = Behaviour((AxisBehaviour(*wave, at.seam),))
-        return ends.product(Behaviour((at,)), factor).axes[0]
+        else:
+            wave = {"dirichlet": End.ODD, "none": End.EVEN}
+            factor = AxisBehaviour(wave[conditions[0]], wave[conditions[1]], at.seam)
+            return ends.product(Behaviour((at,)), Behaviour((factor,))).axes[0]
+        return AxisBehaviour(known[conditions[0]], known[conditions[1]], at.seam)
 
     def convergence_order(
         self, inputs: tuple[Behaviour, ...], v: Space, _g: Space | None = None

@@ -38,7 +38,7 @@ def _fault(
     name = port.space.domain.axes[axis].name
     place = f"the {('lower', 'upper')[end]} end of {name}"
     node, source = _lost(graph, port.source, known, (axis, end), want)
-    labels = []
+    labels: list[Label] = []
     if node is not None:
         have = known[node.path].axes[axis].ends[end]
         before = f"its input {want}" if node.inputs else "it has no input"
