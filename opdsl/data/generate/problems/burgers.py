@@ -75,7 +75,12 @@ def generate(
         return {"initial": basis @ a, "final": np.where(inside, flow.solve(a), 0.0)}
 
     pairs = map(pair, range(settings.samples))
-    parameters = {"terms": terms, "viscosity": viscosity, "end_time": time, "boundary": "dirichlet"}
+    parameters: dict[str, str | int | float] = {
+        "terms": terms,
+        "viscosity": viscosity,
+        "end_time": time,
+        "boundary": "dirichlet",
+    }
     write_pairs(settings, "burgers", FIELDS, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,

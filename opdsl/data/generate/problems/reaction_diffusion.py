@@ -95,7 +95,7 @@ def generate(
         settings.outside("time", time, TIMES),
     )
     gap = _gap(settings, reaction)
-    parameters = {
+    parameters: dict[str, str | int | float] = {
         "terms": terms,
         "diffusivity": diffusivity,
         "end_time": time,

@@ -87,4 +87,5 @@ def sine_series(a: Floats, viscosity: float, time: float, modes: int) -> Floats:
 
     fastest = np.abs(values(start)).max() * waves[-1]
     steps = int(np.ceil(max(100, time * fastest)))
-    return values(etdrk4(start, -viscosity * waves**2, nonlinear, time, steps))
+    decay: Floats = np.asarray(-viscosity * waves**2, dtype=np.float64)
+    return values(etdrk4(start, decay, nonlinear, time, steps))
