@@ -26,6 +26,7 @@ from opdsl.ir.ranks import (
 )
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.sampling import offset
 from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
@@ -312,6 +313,14 @@ class SpectralConv(Block):
             return "auto"
         return orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
 
+    def _offsets(self, x: Space) -> tuple[float, ...]:
+        """Return the place of the first point on periodic axes, where the result has others."""
+        if self.to in (None, x.domain):
+            return ()
+        pairs = zip(x.domain.axes, x.domain.periodic, strict=True)
+        offsets = tuple(offset(axis.points) if closed else 0.0 for axis, closed in pairs)
+        return offsets if any(offsets) else ()
+
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
         e = self._expansion(x)
@@ -434,6 +443,7 @@ class SpectralConv(Block):
                 "layout": (self.layout, "symmetric"),
                 "faults": (self.faults, "none"),
                 "in_ranks": (self._in_ranks(x), False),
+                "offsets": (self._offsets(x), ()),
             }
         return {key: value for key, (value, default) in arguments.items() if value != default}
 
