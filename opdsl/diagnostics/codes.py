@@ -150,6 +150,7 @@ CODES: dict[str, Code] = {
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
     "OP0651": Code("an exported file differs from the model", "export-differs", Exit.FAILED),
     "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
+    "OP0653": Code("the data contradict the condition at an end", "end-conditions", Exit.DATA),
     "OP0654": Code("the data do not have a declared symmetry", "asymmetric-data", Exit.DATA),
     "OP0655": Code("a symmetry does not fit the model", "bad-symmetry", Exit.SPEC),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),

@@ -101,6 +101,8 @@ def certify(graph: Graph) -> Certificate:
     pinned, operators = _pinned(graph), len(graph.nodes)
     measured = _measured(graph)
     order = converge(graph)
+    if order.diverging:
+        diverging += (order.diverging,)
     return Certificate(graph.name, causes, promises, pinned, diverging, operators, order, measured)
 
 

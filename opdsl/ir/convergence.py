@@ -37,6 +37,13 @@ class Convergence:
         return f"{order_text(self.order.value)}, `{self.node.path}`: {self.order.why}"
 
     @property
+    def diverging(self) -> tuple[Node, str] | None:
+        """The node and the reason if the order is not positive, so that there is no limit."""
+        if self.order is None or self.node is None or self.order.value > 0:
+            return None
+        return self.node, f"has no limit: {self.order.why}"
+
+    @property
     def end_texts(self) -> tuple[str, ...]:
         """What is known at the ends of outputs: `u vanishes at both ends of x and y`."""
         known = ((x.name, describe(x.space.domain, at)) for x, at in self.at_ends)

@@ -173,7 +173,7 @@ class BasisConv(nn.Module):
             if term[i] != "fourier":
                 z = _analysed(z, i + 1, term[i], self.samplings[i], len(bands[i]), kernel)
         if u.is_complex():
-            z = torch.view_as_complex(z.reshape(*z.shape[:-1], channels, 2))
+            z = torch.view_as_complex(z.reshape(*z.shape[:-1], channels, 2).contiguous())
         if not self.circles:
             return z
         return self._on_circles(z, lambda y: TRUNCATED_TRANSFORMS[kernel](y, self._waves(bands)))
@@ -191,7 +191,11 @@ class BasisConv(nn.Module):
         for i in range(len(term)):
             if term[i] != "fourier":
                 v = _synthesised(v, i + 1, term[i], self.samplings[i], size[i], kernel)
-        return torch.view_as_complex(v.reshape(*v.shape[:-1], channels, 2)) if complex_values else v
+        return (
+            torch.view_as_complex(v.reshape(*v.shape[:-1], channels, 2).contiguous())
+            if complex_values
+            else v
+        )
 
     def _waves(self, bands: Bands) -> Bands:
         return tuple(bands[i] for i in self.circles)
