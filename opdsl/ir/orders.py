@@ -58,8 +58,8 @@ def coefficients(domain: Domain, v: Behaviour, *terms: Term) -> Order:
         v: what is known about v.
         terms: the families of each term; none: `fourier` on every axis.
     """
-    exponentials: Term = ("fourier",) * domain.dims
-    families = terms or (exponentials,)
+    exponentials: Family = "fourier"
+    families = terms or ((exponentials,) * domain.dims,)
     orders = [Order(v.smoothness, "an activation makes kinks")]
     for term in families:
         orders += _along_axes(domain, v, term)
