@@ -304,7 +304,10 @@ class SpectralConv(Block):
         best = tuple(self._best(word, axis, at, closed=closed) for word, axis, closed, at in rows)
         basis: Bases = best[0] if len(set(best)) == 1 else best
         own = self.convergence_order(inputs, x)
-        order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        try:
+            order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        except Refusal:  # it fits neither the modes nor the sampling
+            return None
         return (show_basis(basis), order) if order.value > own.value else None
 
     @staticmethod
