@@ -118,7 +118,7 @@ def test_every_member_has_a_page(kind):
 
 
 def test_members_are_the_modules_of_a_folder():
-    assert LOSSES.names() == ("h1", "l2")
+    assert LOSSES.names() == ("h1", "h1_spectral", "l2")
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
@@ -157,7 +157,7 @@ def test_another_package_adds_one_of_each(tmp_path):
     assert done.stdout.splitlines() == [
         "False squared rmsprop",
         "0.5",
-        "did you mean `squared`? | it takes one of h1, l2, squared",
+        "did you mean `squared`? | it takes one of h1, h1_spectral, l2, squared",
         "[[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]",
         "their text",
         "['`DarcyFNO` is looked at']",
