@@ -131,7 +131,7 @@ def test_members_are_the_modules_of_a_folder():
         "surface",
         "wave",
     )
-    assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes")
+    assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes", "unmet_ends")
     assert len(WARNINGS.names()) == len(list(WARNINGS)) == 5
 
 
@@ -178,5 +178,5 @@ def test_a_member_of_ours_wins_over_that_of_another_package(monkeypatch):
     monkeypatch.setattr(registry, "_entry_points", lambda _: (Theirs(),))
     monkeypatch.setattr(registry, "declared", lambda _: True)
     assert LOSSES.find("l2") is not None
-    assert LOSSES.known() == ("h1", "l2")
-    assert len(list(Registry("opdsl.train.losses", "LOSS", "opdsl.losses"))) == 2
+    assert LOSSES.known() == ("h1", "h1_spectral", "l2")
+    assert len(list(Registry("opdsl.train.losses", "LOSS", "opdsl.losses"))) == 3
