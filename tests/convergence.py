@@ -183,7 +183,7 @@ def smooth(space: Space, spacings: int, decay: float = DECAY) -> Tensor:
 def on_grid(space: Space, spacings: int, decay: float) -> Tensor:
     """Amplitudes |k|^-decay."""
     periodic = space.domain.periodic
-    # at `lower` the upper end has no point: spacings and points are as many, as where an axis closes
+    # at `lower` there are as many points as spacings, as on a periodic axis
     points = tuple(spacings + (x.points == "both") for x in space.domain.axes)
     modes = (min(points) - 1) // 2
     ks = torch.arange(-modes, modes + 1.0, dtype=torch.float64)

@@ -132,7 +132,7 @@ def test_members_are_the_modules_of_a_folder():
         "wave",
     )
     assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes", "unmet_ends")
-    assert len(WARNINGS.names()) == len(list(WARNINGS)) == 5
+    assert len(WARNINGS.names()) == len(list(WARNINGS)) == 6
 
 
 @pytest.mark.parametrize("name", ["nobody", "problems", "_x", "os.path", ""])
