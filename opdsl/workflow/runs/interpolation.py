@@ -137,7 +137,10 @@ def interpolation_warnings(
         Diagnostic(
             "OP0656",
             message,
-            notes=(*others, "so the model gains nothing from the finer data, and loses by them"),
+            notes=(
+                *others,
+                "on the finer grid the model loses accuracy that it has at the resolution of training",
+            ),
             helps=tuple(map(Help, _cures(graph, trained))),
             severity="warning",
         )
