@@ -139,7 +139,7 @@ def interpolation_warnings(
             message,
             notes=(
                 *others,
-                "on the finer grid the model loses accuracy that it has at the resolution of training",
+                "on the finer grid the model loses the accuracy of its own training resolution",
             ),
             helps=tuple(map(Help, _cures(graph, trained))),
             severity="warning",
