@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/opdsl data generate darcy --resolution 33 --samples 1000 --seed 0 --out $(DEMO)/train.h5
 	$(BIN)/opdsl data generate darcy --resolution 129 --samples 100 --seed 1 --out $(DEMO)/test.h5
 	rm -rf $(DEMO)/run
-	$(BIN)/opdsl train specs/fno_darcy.op --out $(DEMO)/run
+	$(BIN)/opdsl train specs/darcy.op --out $(DEMO)/run
 	$(BIN)/opdsl evaluate $(DEMO)/run --resolutions 33,65,129
 	@echo "report page: $(DEMO)/run/report.html"
 

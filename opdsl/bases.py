@@ -15,7 +15,7 @@ vanishes there and they continue with the same sign.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from opdsl.sampling import GridSampling
 
@@ -156,3 +156,62 @@ def _zeros(family: Family, sampling: GridSampling) -> int:
         return 0
     pairs = zip(PARITIES[family], MISSING[sampling], strict=True)
     return sum(parity == "odd" and not missing for parity, missing in pairs)
+
+
+# --- interpolants ------------------------------------------------------------------------------
+
+# the ends whose values a polynomial takes up before the rest is expanded
+Lift = Literal["none", "lower", "upper", "both"]
+LIFTS: dict[tuple[bool, bool], Lift] = {
+    (False, False): "none",
+    (True, False): "lower",
+    (False, True): "upper",
+    (True, True): "both",
+}
+
+
+def interpolant(
+    basis: Basis, ends: Ends | None, sampling: GridSampling
+) -> tuple[Family, Lift] | None:
+    """Return how a function on an axis is interpolated between its points.
+
+    `auto` and `sine_cosine` subtract a polynomial with the values at the ends and expand the rest,
+    which vanishes there, in functions that are odd at the ends, or even at Neumann ends. Cell
+    centres have no values at the ends and take cosines. An end without a point is odd, which only a
+    function does that vanishes there.
+
+    Args:
+        basis: the word of the axis.
+        ends: the conditions at its ends; None: it is periodic.
+        sampling: where its points are.
+
+    Returns:
+        The family of the rest and the ends whose values are subtracted; None if the points do not
+        determine such an interpolant.
+    """
+    if basis == "fourier" or ends is None:
+        return "fourier", "none"
+    if basis not in {"auto", "sine_cosine"}:
+        family = cast("Family", basis)
+        return (family, "none") if carried(family, sampling) else None
+    if sampling == "centres":
+        return "cosine", "none"
+    has_point = (sampling in {"both", "lower"}, sampling in {"both", "upper"})
+    for condition, point in zip(ends, has_point, strict=True):
+        if not point and condition != "dirichlet":
+            return None
+    parities = _parity(ends[0]), _parity(ends[1])
+    lower, upper = (p == "odd" and point for p, point in zip(parities, has_point, strict=True))
+    return FAMILY_OF[parities], LIFTS[lower, upper]
+
+
+def vanishing_interpolant(ends: Ends | None, sampling: GridSampling) -> tuple[Family, Lift] | None:
+    """Return the interpolant of a function that has the declared conditions.
+
+    It differs from `interpolant("auto", ...)` on cell centres, where the conditions replace the
+    unknown values at the ends.
+    """
+    if ends is None or sampling != "centres":
+        return interpolant("auto", ends, sampling)
+    odd: tuple[Parity, Parity] = ("odd", "even")
+    return FAMILY_OF[odd[ends[0] != "dirichlet"], odd[ends[1] != "dirichlet"]], "none"

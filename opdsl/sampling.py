@@ -61,7 +61,7 @@ def end_weights(sampling: GridSampling, *, periodic: bool) -> tuple[float, float
 
     All others have the weight 1. At an end with a point this is the trapezoidal rule, with cell
     centres the midpoint rule, and at an end without a point the open rule of second order, which
-    is exact for linear functions and assumes nothing about the value at the end.
+    continues the outermost value to the end and assumes nothing about the value there.
 
     Source: Press et al. 2007, Numerical Recipes, eqs. (4.1.11), (4.1.16), (4.1.19).
     """

@@ -83,6 +83,7 @@ CODES: dict[str, Code] = {
     "OP0321": Code("a condition at an end that the axis does not have", "no-ends"),
     "OP0322": Code("the points of an axis do not carry the functions on it", "sampling"),
     "OP0323": Code("a basis contradicts the boundary", "basis-boundary"),
+    "OP0324": Code("an output need not do what it declares at its ends", "unmet-ends"),
     # warnings
     "OP0401": Code("a node is never used", "unused-node", level="warn"),
     "OP0402": Code("an input is never used", "unused-input", level="warn"),
@@ -110,6 +111,7 @@ CODES: dict[str, Code] = {
         level="warn",
     ),
     "OP0416": Code("all tokens of an attention are equal", "equal-tokens", level="warn"),
+    "OP0417": Code("a basis lowers the order of convergence", "lower-order", level="warn"),
     # graph files
     "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training
@@ -148,6 +150,7 @@ CODES: dict[str, Code] = {
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
     "OP0651": Code("an exported file differs from the model", "export-differs", Exit.FAILED),
     "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
+    "OP0653": Code("the data contradict the condition at an end", "end-conditions", Exit.DATA),
     "OP0654": Code("the data do not have a declared symmetry", "asymmetric-data", Exit.DATA),
     "OP0655": Code("a symmetry does not fit the model", "bad-symmetry", Exit.SPEC),
     "OP0656": Code("interpolation is better than the model", "interpolation-better", Exit.DATA),

@@ -6,7 +6,7 @@ import math
 import re
 
 from opdsl.export.document import NAME
-from opdsl.ir.spaces import VECTOR, Axis, Domain
+from opdsl.ir.spaces import REGULAR, VECTOR, Axis, Domain
 from opdsl.ir.steps import Coarsen, Extend
 
 BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere
@@ -50,6 +50,8 @@ def _of_kind(domain: Domain) -> bool:
     if (domain.ambient is not None) != scattered or count != len(domain.axes):
         return False
     if (domain.sampling is not None) != (domain.kind == "sphere"):
+        return False
+    if domain.kind not in REGULAR and any(x.sampling for x in domain.axes):
         return False
     if (domain.measure is not None) != scattered:
         return False

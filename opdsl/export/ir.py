@@ -9,7 +9,7 @@ from typing import Any
 
 from opdsl.export.document import FORMAT
 from opdsl.ir.certificate import AxisPromise, certify
-from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.fingerprint import fingerprint, is_newer
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 
 
@@ -42,6 +42,7 @@ def certificate(graph: Graph) -> dict[str, Any]:
         "pinned": list(certified.pinned),
         "diverging": [{"node": node.path, "why": reason} for node, reason in certified.diverging],
         "measures": {x.name: x.measure for x in certified.measured},
+        **certified.convergence.to_json(),
     }
 
 
@@ -56,10 +57,11 @@ def _promise(promise: AxisPromise) -> dict[str, Any]:
 
 
 def _node(node: Node) -> dict[str, Any]:
+    params = node.block.model_dump(mode="json")
     return {
         "path": node.path,
         "op": node.keyword,
-        "params": node.block.model_dump(mode="json"),
+        "params": {k: v for k, v in params.items() if not is_newer(k, v)},
         "inputs": list(node.inputs),
         "space": node.space.model_dump(mode="json"),
         "shares": node.shares,

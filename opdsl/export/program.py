@@ -278,11 +278,12 @@ class _UsedNames:
 
     def is_word(self, text: str) -> bool:
         """Return whether the text can be written without quotes."""
-        return bool(re.fullmatch(NAME, text)) and text not in self.used and text not in KEYWORDS
+        parts = text.split("..", 1)  # a word for each end of an axis
+        return all(re.fullmatch(NAME, x) and x not in {*self.used, *KEYWORDS} for x in parts)
 
 
 def _words(nodes: tuple[Node, ...]) -> set[str]:
     """Yield the words among the parameters: no name may be one of them."""
     values = (getattr(x.block, k) for x in nodes for k in type(x.block).model_fields)
     flat = (y for x in values for y in (x if isinstance(x, tuple) else (x,)))
-    return {x for x in flat if isinstance(x, str)}
+    return {y for x in flat if isinstance(x, str) for y in (x, *x.split(".."))}

@@ -281,6 +281,17 @@ class Block(BaseModel):
         """
         return EXACT if self.ragged == "pointwise" and inputs else None
 
+    def better_basis(
+        self, _inputs: tuple[Behaviour, ...], *_x: Any, **_: Any
+    ) -> tuple[str, Order] | None:
+        """Return a basis in which its order would be higher, as a program writes it, and the order.
+
+        Args:
+            _inputs: what is known about each input.
+            _x: the spaces of the inputs.
+        """
+        return None
+
     # --- cost -------------------------------------------------------------------------------
 
     def cost(self, *x: Any, **_: Any) -> Cost:

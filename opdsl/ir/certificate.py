@@ -3,7 +3,7 @@
 For each declared domain and axis it holds the promise of the program and the bound of the
 operators, each with the node and the line it comes from; and the two verdicts that must not be
 confused: *shape-agnostic* (any promised resolution runs) and *convergent* (refining the grid leads
-to one operator).
+to one operator), with the order of convergence for smooth inputs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from opdsl.ir.block import Bound
+from opdsl.ir.convergence import Convergence, converge
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
@@ -63,6 +64,7 @@ class Certificate:
         causes: every bound, in the order of the nodes.
         pinned: for each declared domain or node that allows one resolution only, why.
         diverging: the nodes without a limit under refinement, each with the reason.
+        convergence: the order of convergence, and what the outputs do at the ends.
         measured: the declared domains of points over which a node integrates.
     """
 
@@ -72,6 +74,7 @@ class Certificate:
     pinned: tuple[str, ...]
     diverging: tuple[tuple[Node, str], ...]
     operators: int
+    convergence: Convergence
     measured: tuple[Domain, ...] = ()
 
     @property
@@ -97,7 +100,10 @@ def certify(graph: Graph) -> Certificate:
     diverging = tuple((n, why) for n, why in reasons if why)
     pinned, operators = _pinned(graph), len(graph.nodes)
     measured = _measured(graph)
-    return Certificate(graph.name, causes, promises, pinned, diverging, operators, measured)
+    order = converge(graph)
+    if order.diverging:
+        diverging += (order.diverging,)
+    return Certificate(graph.name, causes, promises, pinned, diverging, operators, order, measured)
 
 
 def _causes(graph: Graph) -> tuple[Cause, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opdsl.ir import ends
-from opdsl.ir.ends import Behaviour
+from opdsl.ir.ends import Behaviour, describe
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import live
-from opdsl.ir.orders import EXACT, Order, order_text
+from opdsl.ir.orders import EXACT, SPECTRAL, Order, order_text
 from opdsl.records import value
 
 
@@ -35,12 +37,38 @@ class Convergence:
         return f"{order_text(self.order.value)}, `{self.node.path}`: {self.order.why}"
 
     @property
+    def diverging(self) -> tuple[Node, str] | None:
+        """The node and the reason if the order is not positive, so that there is no limit."""
+        if self.order is None or self.node is None or self.order.value > 0:
+            return None
+        return self.node, f"has no limit: {self.order.why}"
+
+    @property
+    def end_texts(self) -> tuple[str, ...]:
+        """What is known at the ends of outputs: `u vanishes at both ends of x and y`."""
+        known = ((x.name, describe(x.space.domain, at)) for x, at in self.at_ends)
+        return tuple(f"{name} {', '.join(texts)}" for name, texts in known if texts)
+
+    @property
     def place(self) -> str | None:
         """The place of the user's own call that leads to the node, as `file:line`."""
         if self.node is None:
             return None
         span = self.node.spans[0]
         return f"{span.source.name}:{span.line}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to plain data: the order as a number, "spectral" or null; null is unknown."""
+        order = None if self.order is None else self.order.value
+        return {
+            "order": {
+                "value": "spectral" if order == SPECTRAL else order,
+                "node": self.node.path if self.node else None,
+                "because": self.text,
+                "place": self.place,
+            },
+            "ends": list(self.end_texts),
+        }
 
 
 def behaviours(graph: Graph) -> dict[str, Behaviour]:

@@ -59,7 +59,6 @@ def meant(node: Node, x: tuple[Space, ...]) -> dict[str, object]:
         x: the spaces of its inputs.
     """
     values = {name: getattr(node.block, name) for name in type(node.block).model_fields}
-    values = {name: v for name, v in values.items() if YOUNGER.get(name) != v}
     return {name: MEANT[name](v, node, x) if name in MEANT else v for name, v in values.items()}
 
 
@@ -167,7 +166,7 @@ def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
     x = graph.arguments(node)
     return {
         "block": node.keyword,
-        "params": {k: _value(v, names) for k, v in meant(node, x).items()},
+        "params": {k: _value(v, names) for k, v in meant(node, x).items() if not is_newer(k, v)},
         "space": _space(node.space, names),
         "trained": node.block.cost(*x).params > 0,
     }
@@ -200,7 +199,9 @@ def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
 
 def _families(value: object, node: Node, x: tuple[Space, ...]) -> object:
     """Replace words of `basis` by the families of functions that they mean."""
-    e = expansion(cast("Bases", value), cast("Modes", getattr(node.block, "modes", 1)), x[0])
+    if not x or not hasattr(node.block, "modes"):  # a word for all axes, or one for each
+        return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+    e = expansion(cast("Bases", value), cast("Modes", node.block.modes), x[0])
     return "fourier" if e is None else e.terms
 
 
@@ -210,8 +211,15 @@ def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
     return any(any(y.period or ()) for y in domains) if value is None else value
 
 
-# parameters that are younger than the scheme do not count while they have these values
-YOUNGER: Mapping[str, object] = {"basis": "fourier"}
+# parameters that older versions did not have, with their defaults: these are left out of what is
+# written, so that fingerprints of old programs stay
+NEWER: Mapping[str, object] = {"basis": "fourier"}
+
+
+def is_newer(name: str, value: object) -> bool:
+    """Return whether a parameter of a block is newer than others and has its default."""
+    return name in NEWER and NEWER[name] == value
+
 
 Meaning = Callable[[object, Node, tuple[Space, ...]], object]
 # the normal form of each of these parameters, in every block that has it; a test compares both ways

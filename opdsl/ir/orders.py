@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from opdsl.bases import PARITIES, Family, Parity, Term
+from opdsl.bases import HALF_WAVES, PARITIES, Family, Lift, Parity, Term, carried, extrapolated
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam, product
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
 
 SPECTRAL = math.inf
+EXTRAPOLATED = 3  # a value at an end, from a line, is wrong by h^2 and has a weight of h
 
 
 @value
@@ -57,7 +58,8 @@ def coefficients(domain: Domain, v: Behaviour, *terms: Term) -> Order:
         v: what is known about v.
         terms: the families of each term; none: `fourier` on every axis.
     """
-    families = terms or (("fourier",) * domain.dims,)
+    circles: list[Family] = ["fourier"] * domain.dims
+    families = terms or (tuple(circles),)
     orders = [Order(v.smoothness, "an activation makes kinks")]
     for term in families:
         orders += _along_axes(domain, v, term)
@@ -69,7 +71,7 @@ def _along_axes(domain: Domain, v: Behaviour, term: Term) -> Iterator[Order]:
         if axis.pinned:  # it is never refined
             continue
         if family != "fourier":
-            yield _half_waves(axis, at, family)
+            yield half_waves(axis, at, family)
         else:
             yield _on_circle(axis, at) if closed else _closed_up(axis, at)
 
@@ -95,11 +97,12 @@ def _closed_up(axis: Axis, at: AxisBehaviour) -> Order:
     return Order(2 if smooth else 1, f"exponentials close the ends of {axis.name}")
 
 
-def _half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
+def half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     """Return the order of sines or cosines: that of f phi at its worse end."""
-    orders = [
-        _times_wave(end, parity) for end, parity in zip(at.ends, PARITIES[family], strict=True)
-    ]
+    pairs = list(zip(at.ends, PARITIES[family], strict=True))
+    orders = [_times_wave(end, parity) for end, parity in pairs]
+    for i, missing in enumerate(extrapolated(family, axis.points)):
+        orders[i] = min(orders[i], EXTRAPOLATED) if missing else orders[i]
     worst = min(range(2), key=lambda i: orders[i])
     end, where = at.ends[worst], ("lower", "upper")[worst]
     shape = {"odd": "vanish", "even": "are even"}[PARITIES[family][worst]]
@@ -109,12 +112,58 @@ def _half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     )
 
 
+def best_half_waves(axis: Axis, at: AxisBehaviour, word: Family) -> Family:
+    """Return the half-waves of the highest order, `word` unless others are better."""
+    possible = [word, *(x for x in HALF_WAVES if carried(x, axis.points))]
+    return max(possible, key=lambda x: half_waves(axis, at, x).value)
+
+
 def _times_wave(end: End, parity: Parity) -> float:
     """Return the order at an end where the wave is odd or even."""
     full, part = (End.ODD, End.VANISHES) if parity == "odd" else (End.EVEN, End.FLAT)
     if full in end:
         return SPECTRAL
     return 4 if part in end else 2
+
+
+# ------------------------------------------------------------------------- interpolants
+
+
+def interpolant(domain: Domain, v: Behaviour, chosen: tuple[tuple[Family, Lift], ...]) -> Order:
+    """Return the order, in the mean square, of an interpolant of v on each axis.
+
+    Its error is that of the functions that are left out, whose coefficients fall as fast as the
+    continuation of v is smooth: as k^-1 with a jump, k^-2 with a kink, and so on; their mean square
+    beyond k is a power k^(1/2) larger.
+
+    Args:
+        domain: the grid.
+        v: what is known about v.
+        chosen: for each axis the family, and the ends whose values a polynomial takes up.
+    """
+    result = [Order(v.smoothness, "an activation makes kinks")]
+    axes = zip(domain.axes, domain.periodic, v.axes, chosen, strict=True)
+    for axis, closed, at, (family, lift) in axes:
+        if axis.pinned:
+            continue
+        if family == "fourier":
+            result.append(_on_circle(axis, at) if closed else _closed_up(axis, at))
+            continue
+        lifted = (lift in {"lower", "both"}, lift in {"upper", "both"})
+        rows = zip(at.ends, PARITIES[family], lifted, strict=True)
+        falls = [_left_out(end, parity, lifted=x) for end, parity, x in rows]
+        side = ("lower", "upper")[falls.index(min(falls))]
+        result.append(Order(min(falls), f"`{family}` at the {side} end of {axis.name}"))
+    return min(result, key=lambda x: x.value)
+
+
+def _left_out(end: End, parity: Parity, *, lifted: bool) -> float:
+    """Return the order of the functions that an interpolant leaves out, at one end."""
+    if (End.ODD if parity == "odd" else End.EVEN) in end:
+        return SPECTRAL
+    if parity == "even":
+        return 3.5 if End.FLAT in end else 1.5
+    return 2.5 if lifted or End.VANISHES in end else 0.5
 
 
 # ------------------------------------------------------------------- integrals and means
@@ -132,6 +181,8 @@ def integral(domain: Domain, v: Behaviour) -> Order | None:
             orders.append(_on_circle(axis, at))
         else:
             order = min(_times_wave(end, "even") for end in at.ends)
+            if axis.points not in ("both", "centres"):
+                order = min(order, EXTRAPOLATED)
             orders.append(Order(order, f"the trapezoidal rule on {axis.name}"))
     return min(orders, key=lambda x: x.value)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.spaces import VECTOR, Axis, Boundary, Domain, Space
 from opdsl.ir.steps import Extend
 
 
@@ -24,7 +24,7 @@ def _domains() -> dict[str, Domain]:
     """Build the domains that the samples of blocks use, by name."""
     axes = tuple(Axis(name=x, boundary="periodic", min=64) for x in "xy")
     square = Domain(name="D", axes=axes)
-    ends = (("dirichlet", "neumann"), "neumann")
+    ends: tuple[Boundary, ...] = (("dirichlet", "neumann"), "dirichlet")
     walls = tuple(Axis(name=x, boundary=b, min=64) for x, b in zip("xy", ends, strict=True))
     box = Domain(name="I", axes=walls)
     latitudes, longitudes = Axis(name="lat", min=32), Axis(name="lon", min=64, boundary="periodic")

@@ -37,6 +37,10 @@ def certificate_text(certificate: Certificate, width: int = 100) -> str:
         lines += _domain(list(promises), width)
     lines += _fact("shape", "agnostic" if certificate.agnostic else "pinned", width)
     lines += _fact("convergent", _convergence(certificate), width)
+    if certificate.convergent:
+        lines += _fact("order", _order(certificate), width)
+    at_ends = certificate.convergence.end_texts
+    lines += [y for i, x in enumerate(at_ends) for y in _fact("" if i else "ends", x, width)]
     integrals = map(_integrals, certificate.measured)
     lines += [y for i, x in enumerate(integrals) for y in _fact("" if i else "integrals", x, width)]
     pinned = certificate.pinned or ("nothing",)
@@ -209,6 +213,11 @@ def _convergence(certificate: Certificate) -> str:
     return f"no, `{node.path}` {why}  ({span.source.name}:{span.line}){others}"
 
 
+def _order(certificate: Certificate) -> str:
+    order = certificate.convergence
+    return order.text + (f"  ({order.place})" if order.place else "")
+
+
 # ----------------------------------------------------------------------- JSON
 
 
@@ -230,6 +239,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
             "pinned": list(certificate.pinned),
             "diverging": [{"path": x.path, "reason": why} for x, why in certificate.diverging],
             "operators": certificate.operators,
+            **certificate.convergence.to_json(),
             "measures": {x.name: x.measure for x in certificate.measured},
         },
     }

@@ -149,7 +149,7 @@ class CodomainAttention(Block):
         if self.faults != "none":
             return codomain_attention.CodomainAttention(*arguments, all_periodic, adds=True)
         periodic = domain.periodic if domain.regular else all_periodic
+        if domain.regular and (placed := domain.declared_samplings):
+            return codomain_attention.CodomainAttention(*arguments, periodic, samplings=placed)
         sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
-        placed = domain.declared_samplings if domain.regular else None
-        more = {} if placed is None else {"samplings": placed}
-        return codomain_attention.CodomainAttention(*arguments, periodic, *sampling, **more)
+        return codomain_attention.CodomainAttention(*arguments, periodic, *sampling)

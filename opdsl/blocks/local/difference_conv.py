@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount, decided
-from opdsl.ir.ends import Behaviour, End, Seam
+from opdsl.ir.ends import SMOOTH, Behaviour, End, Seam
 from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import check_reflection, stencil_bounds
@@ -124,25 +124,27 @@ class DifferenceConv(Block):
         return (self.kernel // 2,) * len(sizes[-1])
 
     def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
-        """Return that nothing is known at ends about derivatives."""
-        smooth = all(at.seam == Seam.SMOOTH for at in inputs[0].axes)
-        known = ends.free(x.domain) if smooth else ends.unknown(x.domain)
-        return Behaviour(known.axes, inputs[0].smoothness - 1)
+        """Return that nothing is known at ends about derivatives, whose kinks are jumps."""
+        smoothness = min(inputs[0].smoothness - 1, 1 if self._broken(inputs[0], x) else SMOOTH)
+        return Behaviour(ends.free(x.domain).axes, smoothness)
 
-    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
-        """Return 1, that of one-sided differences; 1/2 (in the mean square) with wrong ends.
+    def _broken(self, v: Behaviour, x: Space) -> bool:
+        """Return whether the derivative at an end is wrong: v jumps, or its slope is not zero."""
+        rows = zip(x.domain.periodic, v.axes, strict=True)
+        broken = (
+            at.seam != Seam.SMOOTH if closed else End.FLAT not in at.lower & at.upper
+            for closed, at in rows
+        )
+        return self.kernel > 1 and any(broken)
 
-        `replicate` and `reflect` are exact to first order only where the slope vanishes.
+    def convergence_order(self, inputs: tuple[Behaviour, ...], _x: Space) -> Order:
+        """Return 1, that of one-sided differences, or less for a function with kinks or jumps.
+
+        At a kink the derivative is wrong by O(1) at a part h of the points, at a jump by O(1 / h);
+        in the mean square these are the orders 1/2 and -1/2.
         """
-        found = [Order(1, "differences that are not central")]
-        rows = zip(x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True)
-        for axis, closed, at in rows:
-            broken = at.seam == Seam.JUMP if closed else End.FLAT not in at.lower & at.upper
-            if broken and self.kernel > 1:
-                found.append(Order(0.5, f"differences across the ends of {axis.name}"))
-        smooth = inputs[0].smoothness - 1
-        found.append(Order(smooth, "differences of a function with kinks"))
-        return min(found, key=lambda y: y.value)
+        kinks = Order(inputs[0].smoothness - 1.5, "differences of a function with kinks or jumps")
+        return min(Order(1, "differences that are not central"), kinks, key=lambda y: y.value)
 
     def cost(self, x: Space) -> Cost:
         """Count one product for each point of the stencil, and one more for each axis."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.bases import Bases, Term
+from opdsl.bases import HALF_WAVES, Bases, Basis, Family, Term
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
-from opdsl.ir.ends import Behaviour
-from opdsl.ir.expansion import Expansion, expansion, expansion_bounds, expansion_work
+from opdsl.ir.ends import AxisBehaviour, Behaviour
+from opdsl.ir.expansion import Expansion, basis_of_each, expansion, expansion_bounds, expansion_work
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.orders import Order
 from opdsl.ir.ranks import (
@@ -25,7 +25,8 @@ from opdsl.ir.ranks import (
     whole_products,
 )
 from opdsl.ir.regrid import same_interval, transform
-from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.sampling import offset
 from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ class SpectralConv(Block):
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
         {"inputs": ("I -> R^3",), "modes": 3, "out": 5, "basis": "auto"},
-        {"inputs": ("I -> R^2",), "modes": 3, "basis": "sine", "bias": False},
-        {"inputs": ("I -> R^2",), "modes": 3, "to": "I/2", "basis": ("cosine", "auto")},
+        {"inputs": ("I -> R^2",), "modes": 2, "to": "I/2", "basis": "cosine", "bias": False},
         {
             "inputs": ("I -> R^3",),
             "modes": 3,
@@ -291,10 +291,46 @@ class SpectralConv(Block):
         """Return the order of the coefficients in the basis."""
         return orders.coefficients(x.domain, inputs[0], *self._terms(x))
 
+    def better_basis(self, inputs: tuple[Behaviour, ...], x: Space) -> tuple[str, Order] | None:
+        """Return the basis of a higher order, if there is one.
+
+        Half-waves of the program are compared with other half-waves, exponentials between two ends
+        with what the boundary asks for.
+        """
+        words = basis_of_each(self.basis, x.domain)
+        if self.layout != "symmetric" or self.faults != "none":
+            return None  # its weights were trained in this basis
+        rows = zip(words, x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True)
+        best = tuple(self._best(word, axis, at, closed=closed) for word, axis, closed, at in rows)
+        basis: Bases = best[0] if len(set(best)) == 1 else best
+        own = self.convergence_order(inputs, x)
+        try:
+            order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        except Refusal:  # it fits neither the modes nor the sampling
+            return None
+        return (show_basis(basis), order) if order.value > own.value else None
+
+    @staticmethod
+    def _best(word: Basis, axis: Axis, at: AxisBehaviour, *, closed: bool) -> Basis:
+        if word == "fourier" and not closed:
+            return "auto"
+        return orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
+
+    def _offsets(self, x: Space) -> tuple[float, ...]:
+        """Return the place of the first point on periodic axes, where the result has others."""
+        if self.to in (None, x.domain):
+            return ()
+        pairs = zip(x.domain.axes, x.domain.periodic, strict=True)
+        offsets = tuple(offset(axis.points) if closed else 0.0 for axis, closed in pairs)
+        return offsets if any(offsets) else ()
+
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
         e = self._expansion(x)
-        return (("fourier",) * x.domain.dims,) if e is None else e.terms
+        if e is not None:
+            return e.terms
+        circles: list[Family] = ["fourier"] * x.domain.dims
+        return (tuple(circles),)
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""
@@ -410,6 +446,7 @@ class SpectralConv(Block):
                 "layout": (self.layout, "symmetric"),
                 "faults": (self.faults, "none"),
                 "in_ranks": (self._in_ranks(x), False),
+                "offsets": (self._offsets(x), ()),
             }
         return {key: value for key, (value, default) in arguments.items() if value != default}
 

@@ -12,7 +12,7 @@ def _generate(**options: Any) -> GeneratedFile:
 
 
 GENERATOR = Generator(
-    description="""Shallow water on the rotating sphere: a random state, and the state some hours later.
+    description="""Shallow water on the rotating sphere: a random state, and that some hours later.
     """,
     suffix=".npz",
     generate=_generate,

@@ -108,7 +108,7 @@ def describe(value: Value) -> str:
 
 
 def plain(value: Value) -> object:
-    """Convert to Python's own types: a word becomes its text; tuples go element by element."""
-    if isinstance(value, Word):
-        return value.text
+    """Convert to Python's own types: words become their text; tuples go element by element."""
+    if isinstance(value, Word | WordPair):
+        return show(value)
     return tuple(plain(x) for x in value) if isinstance(value, tuple) else value

@@ -12,7 +12,15 @@ from opdsl.elaborate.bind.param_types import activations
 from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.faults import unknown_name
 from opdsl.elaborate.evaluate.problems import Poisoned
-from opdsl.elaborate.evaluate.values import Argument, Function, Word, describe, plain, show
+from opdsl.elaborate.evaluate.values import (
+    Argument,
+    Function,
+    Word,
+    WordPair,
+    describe,
+    plain,
+    show,
+)
 from opdsl.ir.block import Block, literal_words
 from opdsl.ir.dims import Poly
 
@@ -102,7 +110,7 @@ def _parameter(scope: NameScope, cls: type[Block], key: str, argument: Argument)
             f"`{key}` of `{cls.keyword()}` cannot be {describe(value)}",
             Label(argument.span, "a number or another value is needed"),
         )
-    return plain(value) if isinstance(value, Word | tuple) else value
+    return plain(value) if isinstance(value, Word | WordPair | tuple) else value
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:

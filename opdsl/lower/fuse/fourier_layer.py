@@ -1,6 +1,6 @@
 """K v + W v, alone or with a network at each point and a gate behind it.
 
-K multiplies Fourier modes on a grid, or degrees of harmonics on a sphere.
+K multiplies the functions of a basis on a grid, or degrees of harmonics on a sphere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from opdsl.blocks.pointwise.skip import Skip
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.blocks.sphere.spherical_conv import SphericalConv
 from opdsl.ir.block import Block
+from opdsl.ir.expansion import expansion
 from opdsl.ir.graph import Node
+from opdsl.ir.spaces import Space
 from opdsl.lower.fuse.fusion import Fusion, Layers, Uses
 
 
@@ -97,13 +99,16 @@ def _suits(uses: Uses, node: Node) -> bool:
     """Return whether a node is a convolution on one domain with a matrix per mode or degree."""
     space = uses.graph.spaces[node.inputs[0]]
     same = space.domain == node.space.domain and uses.plain(space) and uses.plain(node.space)
-    return same and (_by_mode(node.block) or _by_degree(node.block))
+    return same and (_by_mode(node.block, space) or _by_degree(node.block))
 
 
-def _by_mode(block: Block) -> bool:
+def _by_mode(block: Block, space: Space) -> bool:
     if not isinstance(block, SpectralConv):
         return False
-    return not block.separable and block.copies == 1 and block.faults == "none"
+    functions = expansion(block.basis, block.modes, space)
+    # the kernels know exponentials on all axes, or half-waves on all axes
+    known = functions is None or functions.real_weights
+    return known and not block.separable and block.copies == 1 and block.faults == "none"
 
 
 def _by_degree(block: Block) -> bool:

@@ -22,8 +22,10 @@ from opdsl.nn.kernels.fourier_layer import (
     fourier_layer,
     kernels_available,
 )
+from opdsl.nn.kernels.half_waves import HalfWaveModes
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.kernels.network import network
+from opdsl.nn.spectral.basis_conv import BasisConv
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
 from opdsl.nn.sphere.harmonics import SphericalConv
@@ -72,12 +74,12 @@ def _ordinary(x: Tensor) -> bool:
 
 
 def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
-    conv = cast("SpectralConv | SphericalConv", fused.modules["conv"])
+    conv = cast("SpectralConv | BasisConv | SphericalConv", fused.modules["conv"])
     matrix = fused.modules["matrix"]
     W = cast(Tensor, matrix.weight)
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
-    R, stage = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
+    R, stage = _spectral(conv)
     weights = LayerWeights(R, W, b, **_gate(fused))
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
@@ -92,6 +94,15 @@ def _gate(fused: Fused) -> dict[str, Tensor]:
     return {} if weight is None else {"gate" if weight.ndim == 1 else "G": weight}
 
 
+def _spectral(
+    conv: SpectralConv | BasisConv | SphericalConv,
+) -> tuple[Tensor | None, SpectralStage]:
+    """Return R, and what transforms to its functions."""
+    if isinstance(conv, SphericalConv):
+        return _by_degree(conv)
+    return _by_half_wave(conv) if isinstance(conv, BasisConv) else _by_mode(conv)
+
+
 def _by_degree(conv: SphericalConv) -> tuple[Tensor | None, SpectralStage]:
     return cast(Tensor, conv.weight), SphereDegrees(conv.lmax, conv.orders, conv.sampling)
 
@@ -100,6 +111,11 @@ def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, SpectralStage]:
     if conv.in_ranks:
         return None, GridModes(conv.bands(), ModeMixing(conv.mix, tuple(_own(conv)), _parts(conv)))
     return conv.pairs(), GridModes(conv.bands())
+
+
+def _by_half_wave(conv: BasisConv) -> tuple[Tensor | None, SpectralStage]:
+    counts = conv.active_modes or conv.modes
+    return conv.stacked(), HalfWaveModes(conv.terms, counts, conv.samplings)
 
 
 def _parts(conv: SpectralConv) -> Callable[[Tensor], Tensor] | None:

@@ -23,11 +23,13 @@ from opdsl.nn.kernels.fourier_layer import (
     LayerGradients,
     Pointer,
     RowTransform,
+    empty_large,
     fill_structure,
 )
 from opdsl.nn.kernels.modes import Planes
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.half_waves import analysis, synthesis
 from opdsl.nn.spectral.transforms import apply_along_axes
 from opdsl.sampling import GridSampling
 
@@ -93,7 +95,8 @@ class HalfWaveModes:
         assert R is not None
         planes = self._planes(call, modes=z_hat, gradient=g_hat)
         gu, gradients = call.backward("layer_planes_backward", g, planes)
-        G, gS, gR = self._gathered(g_hat, call, 1), torch.empty_like(S), torch.empty_like(R)
+        G = self._gathered(g_hat, call, 1)
+        gS, gR = empty_large(S, *S.shape), empty_large(R, *R.shape)
         _mix("mix_modes_backward", S, call, R=R, S=S, g=G, gS=gS, gR=gR)
         gx = self._spread(gS, call, 0)
         call.kernel("cut_planes_backward", self._planes(call, modes=gx), y=gu)
@@ -181,17 +184,9 @@ def _stacked(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    pairs = [_matrices(family, sampling, n, count) for family in families]
-    return tuple(torch.stack(x).to(device, dtype).contiguous() for x in zip(*pairs))
-
-
-def _matrices(family, sampling, n, m):
-    from opdsl.sampling import positions
-    t = torch.tensor(positions(sampling, n), dtype=torch.float64)
-    first = {"sine": 1, "cosine": 0}.get(family, 0.5)
-    k = torch.arange(m, dtype=torch.float64)[:, None] + first
-    phi = (torch.sin if "sine" in family and "cosine" not in family else torch.cos)(math.pi * k * t)
-    q = torch.ones(n, dtype=torch.float64)
-    if sampling in ("both", "lower"): q[0] = 0.5
-    if sampling in ("both", "upper"): q[-1] = 0.5
-    return phi * q / (phi * phi * q).sum(1, keepdim=True), phi
+    """Stack F and the transpose of F^-1 of families, each (families, functions, n)."""
+    with torch.inference_mode(mode=False):  # training could not use an inference tensor
+        like = torch.empty(0, dtype=dtype, device=device)
+        cut = [analysis(x, sampling, n, count, like) for x in families]
+        grow = [synthesis(x, sampling, n, count, like).T for x in families]
+        return torch.stack(cut), torch.stack(grow)

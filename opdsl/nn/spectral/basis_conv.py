@@ -12,9 +12,10 @@ from opdsl.bases import Family, Term
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral import half_waves
+from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
-from opdsl.sampling import GridSampling
+from opdsl.sampling import GridSampling, offset
 from opdsl.spectrum import Bands, frequencies
 
 
@@ -144,17 +145,23 @@ class BasisConv(nn.Module):
         with no_autocast(x):
             u = x.to(wide(x))
             bands = self._bands(self.active_modes or self.modes)
-            parts = [
-                self._inverse(
-                    self._mix(self._transform(u, term, bands, kernel), i), term, bands, size, kernel
-                )
-                for i, term in enumerate(self.terms)
-            ]
+            parts = [self._term(i, u, bands, size, kernel) for i in range(len(self.terms))]
             v = sum(parts[1:], parts[0])
             if self.bias is not None:
                 bias = self.bias if self.real else torch.view_as_complex(self.bias)
                 v = v + bias.to(v.dtype)
             return v.to(x.dtype)
+
+    def _term(self, index: int, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        """Compute F^-1(R . F(u)) of one term."""
+        term = self.terms[index]
+        z = self._mix(self._transform(u, term, bands, kernel), index)
+        for i in self.circles:
+            first, n = offset(self.samplings[i]), u.shape[i + 1]
+            if first and size[i] != n:
+                phases = shift_phases((bands[i],), (first,), (n,), (size[i],), z.real)
+                z = z * phases.reshape([-1 if a == i + 1 else 1 for a in range(z.ndim)])
+        return self._inverse(z, term, bands, size, kernel)
 
     # --- transforms -----------------------------------------------------------------------------
 
@@ -173,7 +180,7 @@ class BasisConv(nn.Module):
             if term[i] != "fourier":
                 z = _analysed(z, i + 1, term[i], self.samplings[i], len(bands[i]), kernel)
         if u.is_complex():
-            z = torch.view_as_complex(z.reshape(*z.shape[:-1], channels, 2))
+            z = torch.view_as_complex(z.reshape(*z.shape[:-1], channels, 2).contiguous())
         if not self.circles:
             return z
         return self._on_circles(z, lambda y: TRUNCATED_TRANSFORMS[kernel](y, self._waves(bands)))
@@ -191,7 +198,11 @@ class BasisConv(nn.Module):
         for i in range(len(term)):
             if term[i] != "fourier":
                 v = _synthesised(v, i + 1, term[i], self.samplings[i], size[i], kernel)
-        return torch.view_as_complex(v.reshape(*v.shape[:-1], channels, 2)) if complex_values else v
+        return (
+            torch.view_as_complex(v.reshape(*v.shape[:-1], channels, 2).contiguous())
+            if complex_values
+            else v
+        )
 
     def _waves(self, bands: Bands) -> Bands:
         return tuple(bands[i] for i in self.circles)
@@ -224,6 +235,13 @@ class BasisConv(nn.Module):
             return self._active(R, 0).flatten(0, -1 - trailing)
         R = self._active(list(self._factored())[term].full(dtype), trailing)
         return R.flatten(trailing).movedim(-1, 0)
+
+    def stacked(self) -> Tensor:
+        """Return R of all terms, (terms * functions, in, out); not for `separable`."""
+        if isinstance(self.weight, Tensor) and self.real_weights:
+            return self._active(self.weight, 1).flatten(0, -3)
+        dtype = wide(next(self.parameters()))
+        return torch.cat([self.matrices(dtype, term) for term in range(len(self.terms))])
 
     def _active(self, R: Tensor, first: int) -> Tensor:
         """Select the part of R for `active_modes`; its axes of functions begin at `first`."""

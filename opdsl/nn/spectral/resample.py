@@ -1,4 +1,4 @@
-"""Resampling of periodic functions by their trigonometric interpolant."""
+"""Resampling by the trigonometric interpolant of a periodic function, or in another basis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from opdsl.bases import Family, Lift
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.interpolants import along, resampling_matrix
 from opdsl.nn.spectral.transforms import batched_left_matmul, irfft, rfft, with_real_column
+from opdsl.sampling import GridSampling
 
 MATRIX_PRODUCT_LIMIT = (
     512  # points of an axis up to which matrix products resample faster than transforms
 )
+# first points that move with the number of points of a ring
+SHIFTED: tuple[GridSampling, ...] = ("upper", "centres")
 
 
 def resample(x: Tensor, size: Size) -> Tensor:
@@ -45,11 +50,51 @@ def resample(x: Tensor, size: Size) -> Tensor:
 
 
 class Resample(nn.Module):
-    """`resample` as a module."""
+    """`resample` as a module, or on each axis the interpolant of a basis.
+
+    Args:
+        families: on each axis the functions of which the interpolant consists; None: `resample`.
+        lifts: on each axis the ends whose values a polynomial takes up.
+        samplings: where the points of each axis are.
+    """
+
+    def __init__(
+        self,
+        families: tuple[Family, ...] | None = None,
+        lifts: tuple[Lift, ...] = (),
+        samplings: tuple[GridSampling, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.families, self.lifts, self.samplings = families, lifts, samplings
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, c)."""
-        return resample(x, size)
+        if self.families is None:
+            return resample(x, size)
+        with no_autocast(x):
+            v = x.to(wide(x))
+            for axis in range(len(size)):
+                if v.shape[axis + 1] != size[axis]:
+                    v = self._on_axis(v, axis, size[axis])
+            return v.to(x.dtype)
+
+    def _on_axis(self, v: Tensor, axis: int, size: int) -> Tensor:
+        assert self.families is not None
+        family, sampling = self.families[axis], self.samplings[axis]
+        if family == "fourier" and sampling not in SHIFTED:
+            grid = v.shape[1:-1]
+            return resample(v, (*grid[:axis], size, *grid[axis + 1 :]))
+        pairs = torch.view_as_real(v) if v.is_complex() else v
+        kind = family, self.lifts[axis], sampling
+        matrix = resampling_matrix(
+            *kind, v.shape[axis + 1], size, dtype=pairs.dtype, device=v.device
+        )
+        y = along(pairs, axis + 1, matrix)
+        return torch.view_as_complex(y) if v.is_complex() else y
+
+    def extra_repr(self) -> str:
+        """Describe the interpolant of each axis."""
+        return "" if self.families is None else ", ".join(self.families)
 
 
 def _resample_fft(x: Tensor, size: Size) -> Tensor:

@@ -94,6 +94,12 @@ class GridSettings:
             message = f"{self.resolution} points on each axis; the free memory is too small"
             raise fault("OP0604", f"cannot make {self.problem} data with {message}")
 
+    @staticmethod
+    def outside(name: str, value: float, limits: tuple[float, float]) -> tuple[str, bool]:
+        """Return a message about a value, and whether it is outside the limits."""
+        low, high = limits
+        return f"the {name} {value:g}; it is {low:g} to {high:g}", not low <= value <= high
+
     def unsound(self, message: str) -> OpError:
         """Return OP0617: a check of the generator failed."""
         return fault(

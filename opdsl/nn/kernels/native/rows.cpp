@@ -584,13 +584,22 @@ struct Mixing {
   float *y, *gS, *gR;    // the result; the gradients of S and of R
 };
 
+// What the next mode reads comes into the cache: rows far apart in memory are too many streams for a
+// processor to foresee.
+static void fetch_rows(long rows, long numbers, const float* p, long apart) {
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < numbers; j += 16) fetch(p + i * apart, j);
+}
+
 // y = S R, a matrix for each mode
 void mix_modes(const Mixing* s) {
   const Mixing& l = *s;
   parallel(l.modes, (int)l.threads, [&](long first, long last, int) {
-    for (long k = first; k < last; k++)
-      gemm(l.batch, l.o, l.c, l.S + k * l.c, l.modes * l.c, 1, l.R + k * l.c * l.o, l.o,
-           l.y + k * l.o, l.modes * l.o, ZERO);
+    for (long k = first; k < last; k++) {
+      const float *S = l.S + k * l.c, *R = l.R + k * l.c * l.o;
+      fetch_rows(l.batch, l.c, S + l.c, l.modes * l.c), fetch_rows(1, l.c * l.o, R + l.c * l.o, 0);
+      gemm(l.batch, l.o, l.c, S, l.modes * l.c, 1, R, l.o, l.y + k * l.o, l.modes * l.o, ZERO);
+    }
   });
 }
 
@@ -601,8 +610,11 @@ void mix_modes_backward(const Mixing* s) {
     for (long k = first; k < last; k++) {
       const float *R = l.R + k * l.c * l.o, *g = l.g + k * l.o;
       float* Rt = transposed.get();
-      for (long j = 0; j < l.o; j++)
-        for (long i = 0; i < l.c; i++) Rt[j * l.c + i] = R[i * l.o + j];
+      fetch_rows(l.batch, l.c, l.S + (k + 1) * l.c, l.modes * l.c);
+      fetch_rows(l.batch, l.o, g + l.o, l.modes * l.o);
+      fetch_rows(1, l.c * l.o, R + l.c * l.o, 0);
+      for (long i = 0; i < l.c; i++)
+        for (long j = 0; j < l.o; j++) Rt[j * l.c + i] = R[i * l.o + j];
       gemm(l.batch, l.c, l.o, g, l.modes * l.o, 1, Rt, l.c, l.gS + k * l.c, l.modes * l.c, ZERO);
       gemm(l.c, l.o, l.batch, l.S + k * l.c, 1, l.modes * l.c, g, l.modes * l.o,
            l.gR + k * l.c * l.o, l.o, ZERO);

@@ -1,9 +1,19 @@
 """Which resolutions can be taken from a grid, against counting by hand."""
 
+import numpy as np
 import pytest
 
-from opdsl.data.derive.coarsen import possible, steps
+from opdsl.data.derive.coarsen import (
+    LAYOUTS,
+    every_kth,
+    layout_text,
+    possible,
+    read_layout,
+    sampling_of,
+    steps,
+)
 from opdsl.diagnostics import OpError
+from opdsl.sampling import positions
 
 
 def test_a_grid_of_nodes_keeps_both_ends():
@@ -51,3 +61,35 @@ def test_different_axes_are_told_apart_in_the_help():
     with pytest.raises(OpError) as caught:
         steps((9, 4), 7, "periodic")
     assert "axis 0: 9, 3; axis 1: 4, 2" in caught.value.diagnostics[0].helps[0].text
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n", [2, 7, 15, 27, 33, 45])
+def test_points_that_are_kept_are_those_of_a_coarser_grid(layout, n):
+    sampling = sampling_of(layout)
+    for m in possible(n, layout):
+        (kept,) = every_kth((n,), m, layout)
+        np.testing.assert_allclose(positions(sampling, n)[kept], positions(sampling, m), atol=1e-12)
+
+
+def test_every_third_centre_is_a_centre_and_every_second_is_none():
+    assert possible(18, "centres") == (18, 6, 2)
+    assert every_kth((18,), 6, "centres") == (slice(1, None, 3),)
+    with pytest.raises(OpError) as caught:
+        every_kth((18,), 9, "centres")
+    (said,) = caught.value.diagnostics
+    assert said.code == "OP0614"
+    assert "k is odd" in str(said.notes)
+
+
+def test_axes_may_have_layouts_of_their_own():
+    kept = every_kth((33, 18, 15), (17, 6, 7), ("node", "centres", "interior"))
+    assert kept == (slice(0, None, 2), slice(1, None, 3), slice(1, None, 2))
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, ("node", "centres")])
+def test_layouts_are_read_as_they_were_written(layout):
+    assert read_layout(layout_text(layout)) == layout
+    assert read_layout(("node", "node")) is None
+    assert read_layout("node,wrong") is None
+    assert read_layout("centres,centres") == "centres"

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from opdsl.lower.fuse import fusions
 from opdsl.lower.module import lower
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
+from opdsl.nn.spectral.basis_conv import BasisConv
 from tests.programs import graph
 
 pytestmark = pytest.mark.skipif(
@@ -54,12 +56,47 @@ model M {{
   }} |> Project(out = 1)
 }}
 """
+HALF_WAVES = """edition 2026
+
+from std.pointwise import Lift, Project
+from std.spectral import SpectralBlock, SpectralLayer
+
+model M {{
+  domain D = grid({axes}, boundary = {boundary}, sampling = {sampling}, min = {least})
+  input a : D -> R^1
+  output u : D -> R^1
+
+  u = a |> Lift(out = {width}) |> repeat 4 as i {{
+    {block}(modes = {modes}, act = if i < 3 then gelu else identity{more})
+  }} |> Project(out = 1)
+}}
+"""
 AXES = "x: 0..1", "x: 0..1, y: 0..1", "x: 0..1, y: 0..1, z: 0..1"
 
 
 def fno(dimensions: int, width: int, modes: int, more: str = "") -> str:
     body = FNO.format(width=width, modes=modes, more=more)
     return TEXT.format(axes=AXES[dimensions - 1], least=2 * modes + 1, body=body)
+
+
+def half_waves(
+    dimensions: int,
+    modes: int,
+    boundary: str = "dirichlet",
+    sampling: str = "both",
+    more: str = "",
+    block: str = "SpectralBlock",
+) -> str:
+    return HALF_WAVES.format(
+        axes=AXES[dimensions - 1],
+        boundary=boundary,
+        sampling=sampling,
+        least=2 * modes + 1,
+        width=32,
+        modes=modes,
+        more=more,
+        block=block,
+    )
 
 
 # as large as the plan asks for, 2^17 numbers in a function, so that it decides by itself
@@ -70,6 +107,16 @@ MODELS = {  # program, batch, grid, subgraphs
     "TFNO 2-D": (fno(2, 32, 8, ", factor = tucker, rank = 0.1"), 2, (64, 48), 6),
     "SFNO": (SFNO.format(sampling="equiangular", more="numbers = complex, "), 2, (32, 64), 6),
     "SFNO, real": (SFNO.format(sampling="gauss_legendre", more="orders = 9, "), 2, (33, 65), 6),
+    "half-waves 1-D": (half_waves(1, 24), 4, (1025,), 6),
+    "half-waves 2-D": (half_waves(2, 12), 2, (65, 48), 6),
+    "half-waves 3-D": (half_waves(3, 5), 1, (16, 18, 17), 6),
+    "cell centres": (half_waves(2, 11, sampling="centres"), 2, (63, 48), 6),
+    "one term": (half_waves(2, 17, "neumann", "centres"), 2, (64, 49), 6),
+    "quarter-waves": (half_waves(2, 9, "(dirichlet..neumann, none)"), 2, (64, 49), 6),
+    "interior points": (half_waves(1, 20, sampling="interior"), 5, (1023,), 6),
+    "sines": (half_waves(2, 16, more=", basis = sine"), 2, (64, 49), 6),
+    "factorised": (half_waves(2, 12, more=", factor = tucker, rank = 0.1"), 2, (64, 49), 6),
+    "layers alone": (half_waves(2, 12, block="SpectralLayer"), 2, (65, 48), 6),
     "UNO 2-D": (TEXT.format(axes=AXES[1], least=26, body=UNO), 4, (64, 64), 4),
 }
 
@@ -130,7 +177,31 @@ def test_models_are_right_to_rounding_with_kernels_and_without(name, kernels, mo
     assert all(errors[k] <= most for k, most in TOLERANCE.items()), errors
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "SFNO, real"])
+@pytest.mark.parametrize("name", ["half-waves 2-D", "one term", "factorised"])
+def test_fewer_active_functions_are_right_too(name):
+    made, x = built(name)
+    for module in made.modules():
+        if isinstance(module, BasisConv):
+            module.limit((7, 4))
+    exact = results(deepcopy(made).double(), x.double())
+    errors = off(results(made, x), exact)
+    assert len(made.latest.fused) == MODELS[name][3]
+    assert all(errors[k] <= most for k, most in TOLERANCE.items()), errors
+
+
+def test_exponentials_beside_half_waves_are_not_fused():
+    model = graph(half_waves(2, 6, "(periodic, dirichlet)", "centres"))
+    assert {x.kind for x in fusions(model)} == {"network"}
+    made = lower(model)
+    x = torch.randn(2, 1, 64, 49)
+    exact = results(deepcopy(made).double(), x.double())
+    errors = off(results(made, x), exact)
+    assert all(errors[k] <= most for k, most in TOLERANCE.items()), errors
+
+
+@pytest.mark.parametrize(
+    "name", ["FNO 2-D", "TFNO 2-D", "SFNO", "SFNO, real", "half-waves 2-D", "factorised"]
+)
 def test_gradients_are_laid_out_as_their_weights(name):
     # processes that train together warn of others, and copy them
     made, x = built(name)
@@ -153,7 +224,7 @@ def trained(made, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (torch.nn.utils.parameters_to_vector(made.parameters()).detach() - before).double()
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "UNO 2-D"])
+@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "UNO 2-D", "half-waves 2-D"])
 def test_steps_of_adamw_with_clipped_and_added_gradients_are_those_of_float64(name):
     made, x = built(name)
     x, y = torch.cat((x, -x)), torch.randn(2 * len(x), 1, *x.shape[2:])
