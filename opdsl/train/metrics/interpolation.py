@@ -109,6 +109,6 @@ def _matrices(grid: GridAxes, coarse: CoarseGrid, resolution: Sequence[int]) -> 
 
 def _subsampled(inputs: FieldValues, coarse: CoarseGrid) -> FieldValues:
     """Subsample functions, (batch, channels, *grid); vectors stay as they are."""
-    where = (..., *coarse.kept)
+    where = (slice(None), slice(None), *coarse.kept)
     functions = {k for k, x in inputs.items() if all_values(x).dim() == len(coarse.kept) + 2}
     return {k: all_values(x)[where] if k in functions else x for k, x in inputs.items()}
