@@ -66,8 +66,9 @@ def _build(name: str, family: Family, sampling: GridSampling, n: int, m: int) ->
         return _values(family, sampling, n, m).T
     places, ends = _with_ends(family, sampling, n)
     check_modes(family, sampling, n, m)
-    phi = _values(family, places, len(ends), m)
-    weights = torch.ones(len(ends), dtype=torch.float64, device="cpu")
+    count = ends.shape[0]  # `len` would fix the size in an exported program
+    phi = _values(family, places, count, m)
+    weights = torch.ones(count, dtype=torch.float64, device="cpu")
     for end, index in ((offset(places) == 0, 0), (_has_upper(places), -1)):
         if end:
             weights[index] = 0.5
