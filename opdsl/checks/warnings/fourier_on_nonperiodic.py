@@ -48,6 +48,7 @@ def _warning(graph: Graph, node: Node, domain: Domain, axes: list[str]) -> Diagn
         *declaration,
         notes=("the jump from one end to the other rings through the function (Gibbs)",),
         helps=(
+            *_half_waves(node),
             (
                 f"continue it on `domain E = extend({part.name}, fraction = 0.25)`: "
                 f"`pad(to = E)` before, `crop(to = {part.name})` behind"
@@ -55,3 +56,12 @@ def _warning(graph: Graph, node: Node, domain: Domain, axes: list[str]) -> Diagn
             f"or say that it closes: `domain {part.name} = grid(..., boundary = periodic)`",
         ),
     )
+
+
+def _half_waves(node: Node) -> tuple[str, ...]:
+    """Return the help that offers functions between two ends, where the block has a `basis`."""
+    if "basis" not in type(node.block).model_fields:
+        return ()
+    if len(node.spans) > 1 and node.keyword == "spectral_conv":
+        return ("use a layer whose functions fit two ends: `SpectralLayer` of `std.spectral`",)
+    return ("use functions that fit two ends: `basis = auto`",)

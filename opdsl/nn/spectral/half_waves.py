@@ -109,7 +109,9 @@ def _values(family: Family, sampling: GridSampling, n: int, m: int) -> Tensor:
     first = _double_wave_numbers(family, m)
     double = 2 * torch.arange(n, dtype=torch.int64, device="cpu") + round(2 * offset(sampling))
     N = spacings(sampling, n)
-    angle = (first[:, None] * double % (8 * N)).double() * (math.pi / (4 * N))
+    # whole numbers in float64: ONNX has no remainder of integers by a free size
+    turns = (first[:, None] * double).double() % (8 * N)
+    angle = turns * (math.pi / (4 * N))
     return angle.sin() if PARITIES[family][0] == "odd" else angle.cos()
 
 
