@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdsl.bases import Ends
+from opdsl.bases import EndConditions
 from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import Diagnostic, Help
 from opdsl.nn.points.packed import Packed
@@ -34,7 +34,7 @@ class AxisEnds:
     """An axis, the conditions at its ends (None: it is periodic), and where its points are."""
 
     name: str
-    ends: Ends | None
+    ends: EndConditions | None
     sampling: GridSampling
 
 
@@ -149,12 +149,14 @@ def extrapolation(first: float, points: int, order: int) -> tuple[float, ...]:
 
 def _applied(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
     w = torch.tensor(weights, dtype=x.dtype)
-    return torch.tensordot(x.movedim(axis, -1), w, dims=1)
+    result: Tensor = torch.tensordot(x.movedim(axis, -1), w, dims=1)
+    return result
 
 
 def _rms(x: Tensor) -> Tensor:
     """Return the root mean square of each sample, (samples,)."""
-    return x.flatten(1).norm(dim=1) / math.sqrt(max(x[0].numel(), 1))
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms / math.sqrt(max(x[0].numel(), 1))
 
 
 def _warning(name: str, found: Sequence[Contradiction], source: str) -> Diagnostic:

@@ -22,7 +22,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.sampling import SAMPLINGS, GridSampling, positions
 
 Floats = NDArray[np.float64]
-Pair = Mapping[str, Floats]
+FieldPair = Mapping[str, Floats]
 
 MOST_POINTS = {1: 1 << 16, 2: 1 << 12}  # on each axis, by the number of axes
 MOST_SAMPLES = 1 << 31
@@ -94,6 +94,12 @@ class GridSettings:
             message = f"{self.resolution} points on each axis; the free memory is too small"
             raise fault("OP0604", f"cannot make {self.problem} data with {message}")
 
+    @staticmethod
+    def outside(name: str, value: float, limits: tuple[float, float]) -> tuple[str, bool]:
+        """Return a message about a value, and whether it is outside the limits."""
+        low, high = limits
+        return f"the {name} {value:g}; it is {low:g} to {high:g}", not low <= value <= high
+
     def unsound(self, message: str) -> OpError:
         """Return OP0617: a check of the generator failed."""
         return fault(
@@ -114,7 +120,7 @@ def write_pairs(
     settings: GridSettings,
     name: str,
     roles: Mapping[str, Role],
-    pairs: Iterable[Pair],
+    pairs: Iterable[FieldPair],
     parameters: Mapping[str, str | int | float],
     progress: ProgressCallback | None,
 ) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from opdsl.bases import Family, Term
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral import half_waves
+from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
+from opdsl.nn.spectral.half_waves import transforms as half_waves
 from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
-from opdsl.sampling import GridSampling
+from opdsl.sampling import GridSampling, offset
 from opdsl.spectrum import Bands, check_points, frequencies
 
 
@@ -180,13 +181,19 @@ class BasisConv(nn.Module):
 
     def _by_terms(self, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
         """Add up the terms, each with its own transforms."""
-        parts = [
-            self._inverse(
-                self._mix(self._transform(u, term, bands, kernel), i), term, bands, size, kernel
-            )
-            for i, term in enumerate(self.terms)
-        ]
+        parts = [self._term(i, u, bands, size, kernel) for i in range(len(self.terms))]
         return sum(parts[1:], parts[0])
+
+    def _term(self, index: int, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        """Compute F^-1(R . F(u)) of one term."""
+        term = self.terms[index]
+        z = self._mix(self._transform(u, term, bands, kernel), index)
+        for i in self.circles:
+            first, n = offset(self.samplings[i]), u.shape[i + 1]
+            if first and size[i] != n:
+                phases = shift_phases((bands[i],), (first,), (n,), (size[i],), z.real)
+                z = z * phases.reshape([-1 if a == i + 1 else 1 for a in range(z.ndim)])
+        return self._inverse(z, term, bands, size, kernel)
 
     def _by_products(self, u: Tensor, bands: Bands, size: Size) -> Tensor:
         """Convolve by matrix products in the dtype of `u`, for half-waves of real functions.
