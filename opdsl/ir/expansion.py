@@ -202,7 +202,7 @@ def _cure(
     step = 2 if family == "fourier" else 1
 
     def cure(there: int) -> str:  # `there`: the points that the axis has
-        fits = max(each[axis] + -(-(there - points) // step), 1)
+        fits = max(each[axis] + (there - points) // step, 1)
         if isinstance(modes, int):
             return f"modes = {fits}"
         return f"modes = ({', '.join(str(fits if i == axis else k) for i, k in enumerate(each))})"

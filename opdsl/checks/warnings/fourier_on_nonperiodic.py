@@ -66,7 +66,7 @@ def _warning(
             *((f"the order of convergence is {own}",) if own else ()),
         ),
         helps=(
-            *_basis(better),
+            *_basis(node, better),
             (
                 f"continue it on `domain E = extend({part.name}, fraction = 0.25)`: "
                 f"`pad(to = E)` before, `crop(to = {part.name})` behind"
@@ -76,8 +76,11 @@ def _warning(
     )
 
 
-def _basis(better: tuple[str, Order] | None) -> tuple[str, ...]:
+def _basis(node: Node, better: tuple[str, Order] | None) -> tuple[str, ...]:
     if better is None:
         return ()
     basis, order = better
+    if len(node.spans) > 1:  # the call is that of a block, which may have no parameter for it
+        layers = "`SpectralLayer` or `SpectralBlock` of `std.spectral`"
+        return (f"use layers whose functions fit two ends: {layers}, of order {order}",)
     return (f"use functions that fit two ends: `basis = {basis}`, of order {order}",)

@@ -102,6 +102,27 @@ def test_the_cost_is_that_of_the_module(boundary: str) -> None:
     assert module(v).shape == (2, 5, 33, 40)
 
 
+@pytest.mark.parametrize(
+    ("boundary", "fits"),
+    [("(dirichlet, periodic)", "(4, 3)"), ("(periodic, dirichlet)", "(3, 4)")],
+)
+def test_the_number_of_modes_that_the_help_names_fits(boundary: str, fits: str) -> None:
+    text = """edition 2026
+
+model M {{
+  domain D = grid(x: 0..1, y: 0..1, boundary = {}, min = 17)
+  input v : D -> R^3
+  output w : D / 2 -> R^3
+
+  w = spectral_conv(v, modes = {}, to = D / 2, basis = auto)
+}}
+"""
+    (problem,) = check(text.format(boundary, "(4, 4)")).diagnostics
+    assert problem.code == "OP0309"
+    assert any(f"modes = {fits}" in str(x) for x in problem.helps)
+    assert check(text.format(boundary, fits)).diagnostics == ()
+
+
 @pytest.mark.parametrize("sampling", ["lower", "upper", "centres"])
 @pytest.mark.parametrize("boundary", ["periodic", "(periodic, neumann)"])
 def test_the_result_on_another_grid_is_one_function(boundary: str, sampling: str) -> None:
@@ -109,7 +130,7 @@ def test_the_result_on_another_grid_is_one_function(boundary: str, sampling: str
     text = f"""edition 2026
 
 model M {{
-  domain D = grid(x: 0..1, y: 0..1, boundary = {boundary}, sampling = {samplings}, min = 33)
+  domain D = grid(x: 0..1, y: 0..1, boundary = {boundary}, sampling = {samplings}, min = 24)
   input v : D -> R^1
   output w : D/2 -> R^1
 

@@ -277,6 +277,26 @@ def test_a_warning_in_a_library_block_is_given_at_the_call():
     assert found_[0].labels[0].span.text == "FourierLayer(modes = 4)"
 
 
+@pytest.mark.parametrize(
+    ("call", "imports", "offered"),
+    [
+        ("spectral_conv(modes = 4)", "", "`basis = auto`"),
+        ("spectral_conv(modes = 4, basis = (auto, fourier))", "", "`basis = auto`"),
+        ("FourierLayer(modes = 4)", "from std.fourier import FourierLayer", "`std.spectral`"),
+    ],
+)
+def test_half_waves_are_offered_where_a_fourier_layer_has_two_ends(call, imports, offered):
+    (warning,) = check(program(f"u = a |> {call}", ENDS, imports)).diagnostics
+    assert warning.code == "OP0411"
+    assert offered in str(warning.helps[0])
+
+
+def test_half_waves_are_not_offered_for_blocks_without_them():
+    body = "h = a |> fft(modes = 4) |> ifft(to = D)\nu = gelu(a) + h"
+    (warning,) = (x for x in check(program(body, ENDS)).diagnostics if x.code == "OP0411")
+    assert not any("basis" in str(x) or "std.spectral" in str(x) for x in warning.helps)
+
+
 # --- every warning can be allowed: on its line, by name and by code, and in the whole file
 
 GIVES = {

@@ -16,7 +16,7 @@ from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.half_waves import transforms as half_waves
 from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
 from opdsl.sampling import GridSampling, offset
-from opdsl.spectrum import Bands, frequencies
+from opdsl.spectrum import Bands, check_points, frequencies
 
 
 class BasisConv(nn.Module):
@@ -31,6 +31,9 @@ class BasisConv(nn.Module):
             pairs (re, im) innermost if R is complex; or a list of factorised weights, one for each
             term, without the axis of the terms.
         bias: b, (out,), or (out, 2) for complex functions; None: zero.
+        active_modes: the functions of each axis that take part now, see `limit`; None: all.
+        low_precision: whether transforms and products run in the dtype of autocast, where it is on
+            and R is real, by matrix products. Else they run in float32 at least.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), with the bases of `opdsl.bases`.
     """
@@ -78,6 +81,7 @@ class BasisConv(nn.Module):
         self.circles = tuple(i for i, f in enumerate(terms[0]) if f == "fourier")
         self.real_weights = real and not self.circles
         self.active_modes: Size | None = None
+        self.low_precision = False
         matrix = (in_channels,) if separable else self.channels
         counts = tuple(map(len, self._bands(modes)))
         pair = () if self.real_weights else (2,)
@@ -136,21 +140,49 @@ class BasisConv(nn.Module):
             kernel: `fft` or `dft`; their results are equal up to rounding.
 
         Returns:
-            v, (batch, *size, out), in the dtype of x, computed in float32 at least.
+            v, (batch, *size, out), in the dtype of x, computed in float32 at least unless
+            `low_precision`.
 
         Raises:
             ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
         """
         size = tuple(x.shape[1:-1]) if size is None else size
+        bands = self._bands(self.active_modes or self.modes)
+        self._check_points(tuple(x.shape[1:-1]), bands)
+        self._check_points(size, bands)
+        narrow = self._low_precision_dtype(x)
         with no_autocast(x):
-            u = x.to(wide(x))
-            bands = self._bands(self.active_modes or self.modes)
-            parts = [self._term(i, u, bands, size, kernel) for i in range(len(self.terms))]
-            v = sum(parts[1:], parts[0])
+            if narrow is not None:
+                v = self._by_products(x.to(narrow), bands, size)
+            elif kernel == "dft" and self.real_weights:
+                v = self._by_products(x.to(wide(x)), bands, size)
+            else:
+                v = self._by_terms(x.to(wide(x)), bands, size, kernel)
             if self.bias is not None:
                 bias = self.bias if self.real else torch.view_as_complex(self.bias)
                 v = v + bias.to(v.dtype)
             return v.to(x.dtype)
+
+    def _low_precision_dtype(self, x: Tensor) -> torch.dtype | None:
+        """Return the dtype of autocast if the transforms run in it, else None."""
+        kind = x.device.type
+        plain = self.real_weights and wide(x) == torch.float32
+        if self.low_precision and plain and torch.is_autocast_enabled(kind):
+            return torch.get_autocast_dtype(kind)
+        return None
+
+    def _check_points(self, grid: Size, bands: Bands) -> None:
+        if self.circles:
+            check_points(tuple(grid[i] for i in self.circles), self._waves(bands))
+        for term in self.terms:
+            for i, family in enumerate(term):
+                if family != "fourier":
+                    half_waves.check_modes(family, self.samplings[i], grid[i], len(bands[i]))
+
+    def _by_terms(self, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        """Add up the terms, each with its own transforms."""
+        parts = [self._term(i, u, bands, size, kernel) for i in range(len(self.terms))]
+        return sum(parts[1:], parts[0])
 
     def _term(self, index: int, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
         """Compute F^-1(R . F(u)) of one term."""
@@ -162,6 +194,38 @@ class BasisConv(nn.Module):
                 phases = shift_phases((bands[i],), (first,), (n,), (size[i],), z.real)
                 z = z * phases.reshape([-1 if a == i + 1 else 1 for a in range(z.ndim)])
         return self._inverse(z, term, bands, size, kernel)
+
+    def _by_products(self, u: Tensor, bands: Bands, size: Size) -> Tensor:
+        """Convolve by matrix products in the dtype of `u`, for half-waves of real functions.
+
+        On the last axis one product computes the coefficients of all terms, and one adds up their
+        values: only these two read and write a whole grid, and no axis is permuted.
+        """
+        last, terms = len(size) - 1, len(self.terms)
+        batch, *grid, channels = u.shape
+        counts = [len(band) for band in bands]
+        pairs = [(term[last], self.samplings[last]) for term in self.terms]
+        down = [half_waves.analysis(*x, grid[last], counts[last], u) for x in pairs]
+        stacked = _along(u, last + 1, torch.cat(down) if terms > 1 else down[0])
+        # views of each term, (batch, *grid of the other axes, functions, c)
+        parts = stacked.reshape(batch, *grid[:last], terms, counts[last], channels).unbind(last + 1)
+        results = [self._on_other_axes(z, i, bands, size) for i, z in enumerate(parts)]
+        up = [half_waves.synthesis(*x, size[last], counts[last], u) for x in pairs]
+        if terms == 1:
+            return _along(results[0], last + 1, up[0])
+        return _along(torch.cat(results, last + 1), last + 1, torch.cat(up, 1))
+
+    def _on_other_axes(self, z: Tensor, term: int, bands: Bands, size: Size) -> Tensor:
+        """Transform all axes but the last, multiply by R, and transform them back."""
+        families = list(zip(self.terms[term], self.samplings, strict=True))[:-1]
+        for i in reversed(range(len(families))):
+            z = _along(
+                z, i + 1, half_waves.analysis(*families[i], z.shape[i + 1], len(bands[i]), z)
+            )
+        z = self._mix(z, term)
+        for i, kind in enumerate(families):
+            z = _along(z, i + 1, half_waves.synthesis(*kind, size[i], len(bands[i]), z))
+        return z
 
     # --- transforms -----------------------------------------------------------------------------
 
@@ -222,7 +286,10 @@ class BasisConv(nn.Module):
     def _mix(self, z: Tensor, term: int) -> Tensor:
         """Multiply each coefficient by R: (batch, *counts, in) -> (batch, *counts, out)."""
         u = z.flatten(1, -2)
-        R = self.matrices(z.real.dtype, term)
+        dtype = z.real.dtype
+        # products of small tensors that make R are computed in float32 at least
+        R = self.matrices(torch.promote_types(dtype, torch.float32), term)
+        R = R if R.is_complex() else R.to(dtype)
         v = u * R if self.separable else torch.bmm(u.transpose(0, 1), R).transpose(0, 1)
         return v.reshape(*z.shape[:-1], v.shape[-1])
 
@@ -279,7 +346,6 @@ def _synthesised(
     z: Tensor, axis: int, family: Family, sampling: GridSampling, n: int, kernel: str
 ) -> Tensor:
     """Evaluate half-waves at n points along one axis of a real tensor."""
-    half_waves.check_modes(family, sampling, n, z.shape[axis])
     if kernel == "fft":
         return half_waves.fast_synthesis(z, axis, family, sampling, n)
     return _along(z, axis, half_waves.synthesis(family, sampling, n, z.shape[axis], z))
@@ -289,4 +355,5 @@ def _along(z: Tensor, axis: int, matrix: Tensor) -> Tensor:
     """Apply a matrix (r, n) along one axis without moving it."""
     behind = math.prod(z.shape[axis + 1 :])
     y = torch.matmul(matrix, z.reshape(*z.shape[: axis + 1], behind))
-    return y.reshape(*z.shape[:axis], len(matrix), *z.shape[axis + 1 :])
+    # `len` would fix the size in an exported program
+    return y.reshape(*z.shape[:axis], matrix.shape[0], *z.shape[axis + 1 :])

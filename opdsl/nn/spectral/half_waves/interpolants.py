@@ -68,7 +68,7 @@ def _polynomials(family: Family, lift: Lift, t: Tensor) -> tuple[Tensor, Tensor]
     its slope is 0 where the family is even.
     """
     if lift == "none":
-        return t.new_zeros(len(t), 0), t.new_zeros(len(t), 0)
+        return t.new_zeros(t.shape[0], 0), t.new_zeros(t.shape[0], 0)
     lower, upper = PARITIES[family]
     one, zero = torch.ones_like(t), torch.zeros_like(t)
     values, slopes = [], []

@@ -66,8 +66,9 @@ def _build(name: str, family: Family, sampling: GridSampling, n: int, m: int) ->
         return _values(family, sampling, n, m).T
     places, ends = _with_ends(family, sampling, n)
     check_modes(family, sampling, n, m)
-    phi = _values(family, places, len(ends), m)
-    weights = torch.ones(len(ends), dtype=torch.float64, device="cpu")
+    count = ends.shape[0]  # `len` would fix the size in an exported program
+    phi = _values(family, places, count, m)
+    weights = torch.ones(count, dtype=torch.float64, device="cpu")
     for end, index in ((offset(places) == 0, 0), (_has_upper(places), -1)):
         if end:
             weights[index] = 0.5
@@ -108,7 +109,9 @@ def _values(family: Family, sampling: GridSampling, n: int, m: int) -> Tensor:
     first = _double_wave_numbers(family, m)
     double = 2 * torch.arange(n, dtype=torch.int64, device="cpu") + round(2 * offset(sampling))
     N = spacings(sampling, n)
-    angle = (first[:, None] * double % (8 * N)).double() * (math.pi / (4 * N))
+    # whole numbers in float64: ONNX has no remainder of integers by a free size
+    turns = (first[:, None] * double).double() % (8 * N)
+    angle = turns * (math.pi / (4 * N))
     return angle.sin() if PARITIES[family][0] == "odd" else angle.cos()
 
 
@@ -132,12 +135,11 @@ def fast_analysis(x: Tensor, axis: int, family: Family, sampling: GridSampling, 
     """
     check_modes(family, sampling, x.shape[axis], m)
     x, sampling = _extended_to_ends(x, axis, family, sampling)
-    index, sign = _continuation(family, sampling, x.shape[axis])
     shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    period = x.index_select(axis, index.to(x.device)) * sign.to(x).reshape(shape)
+    period = _continued(x, axis, family, sampling)
     z: Tensor = torch.fft.rfft(period, dim=axis, norm="forward")  # torch.fft has no types
     which, scale = _columns(family, sampling, x.shape[axis], m)
-    z = z.index_select(axis, which.to(x.device))
+    z = _selected(z, axis, family, which)
     re, im = scale.real.to(x).reshape(shape), scale.imag.to(x).reshape(shape)
     return z.real * re - z.imag * im
 
@@ -176,24 +178,34 @@ def _period(family: Family, sampling: GridSampling, n: int) -> int:
     return (2 if lower == upper else 4) * spacings(sampling, n)
 
 
-def _continuation(family: Family, sampling: GridSampling, n: int) -> tuple[Tensor, Tensor]:
-    """Return for each point of a period the point that it repeats, and with which sign.
+def _continued(x: Tensor, axis: int, family: Family, sampling: GridSampling) -> Tensor:
+    """Return one period of the odd or even continuation; it vanishes at odd ends."""
+    lower, upper = PARITIES[family]
+    sign = -1 if upper == "odd" else 1
+    if sampling == "centres":
+        half = torch.cat((x, sign * x.flip(axis)), axis)
+    else:
+        n, first, last = x.shape[axis], sampling in ("both", "lower"), _has_upper(sampling)
+        inside = x.narrow(axis, int(first), n - first - last)
+        zero = torch.zeros_like(x.narrow(axis, 0, 1))
+        ends = (
+            x.narrow(axis, 0, 1) if lower == "even" else zero,
+            x.narrow(axis, n - 1, 1) if upper == "even" else zero,
+        )
+        half = torch.cat((ends[0], inside, ends[1], sign * inside.flip(axis)), axis)
+    # quarter-waves change sign after two lengths
+    return half if lower == upper else torch.cat((half, -half), axis)
 
-    The sign is 0 where the functions vanish, which needs no point.
-    """
-    N, length = spacings(sampling, n), _period(family, sampling, n)
-    signs = tuple(-1.0 if x == "odd" else 1.0 for x in PARITIES[family])
-    shift = 0.5 if sampling == "centres" else 0.0
-    first = 0 if sampling == "centres" else int(offset(sampling))
-    j = torch.arange(length, dtype=torch.float64, device="cpu") + shift
-    sign = torch.where(j > 2 * N, -1.0, 1.0)  # quarter-waves change sign after two lengths
-    j = torch.where(j > 2 * N, j - 2 * N, j)
-    sign = torch.where(j > N, sign * signs[1], sign)
-    j = torch.where(j > N, 2 * N - j, j)
-    at_zero = ((j == 0) & (signs[0] < 0)) | ((j == N) & (signs[1] < 0))
-    sign = torch.where(at_zero, 0.0, sign)
-    index = (j - shift).long() - first
-    return index.clamp(0, n - 1), sign
+
+def _selected(z: Tensor, axis: int, family: Family, which: Tensor) -> Tensor:
+    """Select the columns of `_columns` from the FFT of a period."""
+    if torch.compiler.is_compiling():  # a tracer would assume that a slice leaves something out
+        return z.index_select(axis, which.to(z.device))
+    lower, upper = PARITIES[family]
+    first, step = (lower == "odd", 1) if lower == upper else (1, 2)
+    stop = int(first) + step * (which.shape[0] - 1) + 1
+    index: list[slice] = [slice(None)] * axis
+    return z[(*index, slice(int(first), stop, step))]
 
 
 def _columns(family: Family, sampling: GridSampling, n: int, m: int) -> tuple[Tensor, Tensor]:

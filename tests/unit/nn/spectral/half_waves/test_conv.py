@@ -186,3 +186,100 @@ def test_complex_functions_have_complex_weights() -> None:
 def test_too_few_points_are_refused() -> None:
     with pytest.raises(ValueError, match="need more than 5 points"):
         conv("one axis")(torch.zeros(1, 5, 2, dtype=F64))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("factor", ["dense", "tucker"])
+def test_low_precision_runs_in_the_dtype_of_autocast(dtype: torch.dtype, factor: str) -> None:
+    ranks = () if factor == "dense" else (2, 2, 3, 3)
+    layer = conv("two axes", factor=factor, ranks=ranks).float()
+    u = torch.randn(2, 9, 10, 2)
+    exact = layer(u)
+    with torch.autocast("cpu", dtype=dtype):
+        # off: autocast does not reach the transforms
+        torch.testing.assert_close(layer(u), exact, atol=1e-5, rtol=1e-5)
+        layer.low_precision = True
+        v = layer(u)
+    error = ((v - exact).norm() / exact.norm()).item()
+    assert v.dtype == torch.float32
+    assert 1e-5 < error < 0.03
+    v.square().sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in layer.parameters())
+
+
+def test_complex_weights_ignore_low_precision() -> None:
+    layer = conv("a circle and walls").float()
+    layer.low_precision = True
+    u = torch.randn(2, 8, 9, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        v = layer(u)
+    torch.testing.assert_close(v, layer(u), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_result_has_the_dtype_of_the_input_and_that_of_float32_at_least(dtype) -> None:
+    layer = conv("two axes").to(dtype)
+    u = torch.randn(2, 9, 10, 2, dtype=dtype)
+    v = layer(u, kernel="dft")
+    assert v.dtype == dtype
+    bits = {torch.bfloat16: 8, torch.float32: 21, torch.float64: 48}[dtype]
+    torch.testing.assert_close(
+        v.double(), layer.double()(u.double()), atol=2.0**-bits * 8, rtol=2.0**-bits
+    )
+
+
+def test_separable_layers_keep_channels_apart() -> None:
+    ends, samplings, grid, modes = AXES["two axes"]
+    layer = BasisConv(3, 3, modes, terms(("auto",) * 2, ends), samplings, separable=True).double()
+    u = torch.randn(2, *grid, 3, dtype=F64)
+    changed = u.clone()
+    changed[..., 1] += torch.randn(2, *grid, dtype=F64)
+    difference = (layer(u) - layer(changed)).abs().amax((0, 1, 2))
+    assert difference[[0, 2]].max() == 0
+    assert difference[1] > 0
+
+
+@pytest.mark.parametrize("kernel", ["fft", "dft"])
+@pytest.mark.parametrize("sampling", ["lower", "interior"])
+def test_another_grid_has_enough_points_too(sampling: str, kernel: str) -> None:
+    layer = BasisConv(1, 1, (8,), (("sine",),), (sampling,))
+    needed = {"lower": 9, "interior": 8}[sampling]
+    x = torch.randn(1, 20, 1)
+    assert layer(x, (needed,), kernel).shape == (1, needed, 1)
+    with pytest.raises(ValueError, match=f"need more than {needed - 1} points"):
+        layer(x, (needed - 1,), kernel)
+
+
+@pytest.mark.parametrize("name", ["two axes", "a circle and walls", "cell centres"])
+def test_one_exported_program_for_every_resolution(name: str) -> None:
+    layer, grid = conv(name), AXES[name][2]
+
+    class Products(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x, kernel="dft")
+
+    free = dict.fromkeys(range(1 + len(grid)), torch.export.Dim.AUTO)
+    x = torch.randn(2, *grid, 2, dtype=F64)
+    program = torch.export.export(Products(), (x,), dynamic_shapes=(free,))
+    other = torch.randn(3, *(n + 7 for n in grid), 2, dtype=F64)
+    torch.testing.assert_close(program.module()(other), layer(other), atol=1e-12, rtol=1e-12)
+
+
+# torch scripts its own decompositions on the first derivative in forward mode
+@pytest.mark.filterwarnings("ignore:.*jit.script:DeprecationWarning")
+def test_forward_mode_and_batched_gradients() -> None:
+    layer = conv("two axes")
+    u, du = (torch.randn(2, 9, 10, 2, dtype=F64) for _ in range(2))
+    for kernel in ("fft", "dft"):
+        call = lambda x, kernel=kernel: layer(x, kernel=kernel)  # noqa: E731
+        _, dv = torch.func.jvp(call, (u,), (du,))
+        # the layer is affine
+        torch.testing.assert_close(dv, layer(u + du) - layer(u), atol=1e-12, rtol=0)
+        total = lambda x, call=call: call(x[None]).square().sum()  # noqa: E731
+        each = torch.func.vmap(torch.func.grad(total))(u)
+        single = [torch.func.grad(total)(x) for x in u]
+        torch.testing.assert_close(each, torch.stack(single), atol=1e-12, rtol=1e-12)
