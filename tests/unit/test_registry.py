@@ -122,9 +122,11 @@ def test_members_are_the_modules_of_a_folder():
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
+        "burgers",
         "darcy",
         "poisson",
         "poisson_shapes",
+        "reaction_diffusion",
         "shallow_water",
         "surface",
         "wave",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class GridSettings:
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
+        condition: of the outputs at every end.
     """
 
     problem: str
@@ -61,6 +62,7 @@ class GridSettings:
     seed: int
     out: Path
     sampling: GridSampling = "both"
+    condition: Literal["dirichlet", "neumann"] = "dirichlet"
 
     def refuse_bad(self, *wrong: tuple[str, bool]) -> None:
         """Refuse settings that do not fit: the common ones, and those of the problem.
@@ -93,6 +95,12 @@ class GridSettings:
         if COPIES * 8 * self.resolution ** len(self.axes) > data_budget():
             message = f"{self.resolution} points on each axis; the free memory is too small"
             raise fault("OP0604", f"cannot make {self.problem} data with {message}")
+
+    @staticmethod
+    def outside(name: str, value: float, limits: tuple[float, float]) -> tuple[str, bool]:
+        """Return a message about a value, and whether it is outside the limits."""
+        low, high = limits
+        return f"the {name} {value:g}; it is {low:g} to {high:g}", not low <= value <= high
 
     def unsound(self, message: str) -> OpError:
         """Return OP0617: a check of the generator failed."""
@@ -152,7 +160,11 @@ def _plan(
     parameters: Mapping[str, str | int | float],
 ) -> WellLayout:
     points = np.array(positions(settings.sampling, settings.resolution))
-    common = {"seed": str(settings.seed), "sampling": settings.sampling}
+    common = {
+        "seed": str(settings.seed),
+        "sampling": settings.sampling,
+        "condition": settings.condition,
+    }
     return WellLayout(
         name=name,
         axes=dict.fromkeys(settings.axes, points),
