@@ -110,8 +110,8 @@ def main():
         line = row(case, measured(case, options.rounds))
         print(line, flush=True)
         text += line + "\n"
-    if not options.cases:
-        OUT.write_text(text)
+        if not options.cases:  # as far as it is: the largest case takes minutes
+            OUT.write_text(text)
 
 
 def row(case, results):

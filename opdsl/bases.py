@@ -15,7 +15,7 @@ vanishes there and they continue with the same sign.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from opdsl.sampling import GridSampling
 
@@ -192,7 +192,8 @@ def interpolant(
     if basis == "fourier" or ends is None:
         return "fourier", "none"
     if basis not in {"auto", "sine_cosine"}:
-        return (basis, "none") if carried(basis, sampling) else None
+        family = cast("Family", basis)
+        return (family, "none") if carried(family, sampling) else None
     if sampling == "centres":
         return "cosine", "none"
     has_point = (sampling in {"both", "lower"}, sampling in {"both", "upper"})

@@ -11,10 +11,10 @@ the program is in comments, without control characters.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import opdsl
 from opdsl.diagnostics import OpError, fault
@@ -212,8 +212,9 @@ def _is_expressible(value: object) -> bool:
     """Return whether a value is the constructor of a layer, or one that `repr` writes."""
     if _is_constructor(value):
         return True
-    parts = value if isinstance(value, tuple | list) else (value,)
-    return all(type(x) in LITERALS for x in parts)
+    if type(value) in (tuple, list):
+        return all(map(_is_expressible, cast("Iterable[object]", value)))
+    return type(value) in LITERALS
 
 
 # --- the forward pass -------------------------------------------------------------------------

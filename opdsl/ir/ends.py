@@ -44,6 +44,7 @@ class End(Flag):
         return TEXTS[self]
 
 
+NULL = End.ODD | End.EVEN  # all derivatives vanish
 TEXTS: dict[End, str] = {
     End.NOTHING: "is free",
     End.VANISHES: "vanishes",
@@ -53,7 +54,7 @@ TEXTS: dict[End, str] = {
     End.ODD | End.FLAT: "is odd with slope zero",
     End.EVEN: "is even",
     End.EVEN | End.VANISHES: "is even and vanishes",
-    End.ODD | End.EVEN: "vanishes with all derivatives",
+    NULL: "vanishes with all derivatives",
 }
 WORDS: dict[EndWord, End] = {
     "none": End.NOTHING,
@@ -200,6 +201,8 @@ def activation(v: Behaviour, *, zero: bool, odd: bool, smoothness: float = SMOOT
     """
 
     def rule(end: End) -> End:
+        if end == NULL and zero:
+            return NULL
         kept = End.ODD if odd else End.VANISHES if zero else End.NOTHING
         return end & (kept | End.EVEN)
 
@@ -221,10 +224,11 @@ def product(u: Behaviour, v: Behaviour) -> Behaviour:
 
 
 def _product_at_end(a: End, b: End) -> End:
-    result = End.NOTHING
-    if End.VANISHES in a | b:
-        result |= End.VANISHES
-    if End.FLAT in a & b or End.VANISHES in a & b:
+    if NULL in (a, b):
+        return NULL
+    result = (a | b) & End.VANISHES
+    double_zero = End.VANISHES | End.FLAT
+    if End.FLAT in a & b or End.VANISHES in a & b or double_zero in a or double_zero in b:
         result |= End.FLAT
     for x, y, parity in (
         (End.ODD, End.ODD, End.EVEN),

@@ -84,10 +84,10 @@ def expansion(basis: Bases, modes: Modes, x: Space) -> Expansion | None:
     if basis == "fourier":
         return None
     words = basis_of_each(basis, x.domain)
-    ends = _ends(x.domain)
+    ends = ends_of(x.domain)
     axes = zip(x.domain.axes, words, ends, strict=True)
     for axis, word, conditions in axes:
-        _check_boundary(axis.name, word, conditions)
+        check_boundary(axis.name, word, conditions)
     families = terms(words, ends)
     if all(f == "fourier" for term in families for f in term):
         return None
@@ -124,13 +124,18 @@ def basis_of_each(basis: Bases, domain: Domain) -> tuple[Basis, ...]:
     )
 
 
-def _ends(domain: Domain) -> tuple[Ends | None, ...]:
+def ends_of(domain: Domain) -> tuple[Ends | None, ...]:
     """Return the conditions at the ends of each axis; None where it closes."""
     pairs = zip(domain.axes, domain.periodic, strict=True)
     return tuple(None if closed else axis.ends for axis, closed in pairs)
 
 
-def _check_boundary(axis: str, word: Basis, ends: Ends | None) -> None:
+def check_boundary(axis: str, word: Basis, ends: Ends | None) -> None:
+    """Check that the boundary of an axis admits the functions of a basis.
+
+    Raises:
+        Refusal: OP0323.
+    """
     if word in ("auto", "fourier"):
         return
     if ends is None:

@@ -199,8 +199,8 @@ def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
 
 def _families(value: object, node: Node, x: tuple[Space, ...]) -> object:
     """Replace words of `basis` by the families of functions that they mean."""
-    if not x or not hasattr(node.block, "modes"):
-        return value
+    if not x or not hasattr(node.block, "modes"):  # a word for all axes, or one for each
+        return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
     e = expansion(cast("Bases", value), cast("Modes", node.block.modes), x[0])
     return "fourier" if e is None else e.terms
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from opdsl.bases import HALF_WAVES, PARITIES, Family, Parity, Term, carried, extrapolated
+from opdsl.bases import HALF_WAVES, PARITIES, Family, Lift, Parity, Term, carried, extrapolated
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam, product
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
@@ -58,7 +58,8 @@ def coefficients(domain: Domain, v: Behaviour, *terms: Term) -> Order:
         v: what is known about v.
         terms: the families of each term; none: `fourier` on every axis.
     """
-    families = terms or (("fourier",) * domain.dims,)
+    circles: list[Family] = ["fourier"] * domain.dims
+    families = terms or (tuple(circles),)
     orders = [Order(v.smoothness, "an activation makes kinks")]
     for term in families:
         orders += _along_axes(domain, v, term)
@@ -123,6 +124,46 @@ def _times_wave(end: End, parity: Parity) -> float:
     if full in end:
         return SPECTRAL
     return 4 if part in end else 2
+
+
+# ------------------------------------------------------------------------- interpolants
+
+
+def interpolant(domain: Domain, v: Behaviour, chosen: tuple[tuple[Family, Lift], ...]) -> Order:
+    """Return the order, in the mean square, of an interpolant of v on each axis.
+
+    Its error is that of the functions that are left out, whose coefficients fall as fast as the
+    continuation of v is smooth: as k^-1 with a jump, k^-2 with a kink, and so on; their mean square
+    beyond k is a power k^(1/2) larger.
+
+    Args:
+        domain: the grid.
+        v: what is known about v.
+        chosen: for each axis the family, and the ends whose values a polynomial takes up.
+    """
+    result = [Order(v.smoothness, "an activation makes kinks")]
+    axes = zip(domain.axes, domain.periodic, v.axes, chosen, strict=True)
+    for axis, closed, at, (family, lift) in axes:
+        if axis.pinned:
+            continue
+        if family == "fourier":
+            result.append(_on_circle(axis, at) if closed else _closed_up(axis, at))
+            continue
+        lifted = (lift in {"lower", "both"}, lift in {"upper", "both"})
+        rows = zip(at.ends, PARITIES[family], lifted, strict=True)
+        falls = [_left_out(end, parity, lifted=x) for end, parity, x in rows]
+        side = ("lower", "upper")[falls.index(min(falls))]
+        result.append(Order(min(falls), f"`{family}` at the {side} end of {axis.name}"))
+    return min(result, key=lambda x: x.value)
+
+
+def _left_out(end: End, parity: Parity, *, lifted: bool) -> float:
+    """Return the order of the functions that an interpolant leaves out, at one end."""
+    if (End.ODD if parity == "odd" else End.EVEN) in end:
+        return SPECTRAL
+    if parity == "even":
+        return 3.5 if End.FLAT in end else 1.5
+    return 2.5 if lifted or End.VANISHES in end else 0.5
 
 
 # ------------------------------------------------------------------- integrals and means

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opdsl.bases import Family, Parity
 
 # `boundary` is what the axis declares; a pair is a condition for each end
-Condition = Literal[
+MeetCondition = Literal[
     "boundary",
     "dirichlet",
     "neumann",
@@ -89,7 +89,7 @@ class Meet(Block):
         {"inputs": ("I -> R^2",), "conditions": "dirichlet", "by": "lifting"},
     )
 
-    conditions: Condition | tuple[Condition, ...] = Field(
+    conditions: MeetCondition | tuple[MeetCondition, ...] = Field(
         default="boundary", description="the conditions at the ends"
     )
     by: Literal["auto", "factor", "lifting", "basis"] = Field(
@@ -149,7 +149,7 @@ class Meet(Block):
         pairs = zip(each, domain.axes, domain.periodic, strict=True)
         return tuple(self._pair(word, axis, closed=closed) for word, axis, closed in pairs)
 
-    def _pair(self, word: Condition, axis: Axis, *, closed: bool) -> Ends | None:
+    def _pair(self, word: MeetCondition, axis: Axis, *, closed: bool) -> Ends | None:
         if closed:
             if word in {"boundary", "none", "periodic"} or not isinstance(self.conditions, tuple):
                 return None
@@ -253,14 +253,14 @@ class Meet(Block):
 
     def _after(self, at: AxisBehaviour, conditions: Ends) -> AxisBehaviour:
         if self.by == "basis":
-            parity = {"dirichlet": End.ODD, "neumann": End.EVEN}
-            return AxisBehaviour(*(parity[x] for x in conditions), at.seam)
-        if self.by == "lifting" or "neumann" in conditions:
+            known = {"dirichlet": End.ODD, "neumann": End.EVEN}
+        elif self.by == "lifting" or "neumann" in conditions:
             known = {"dirichlet": End.VANISHES, "neumann": End.FLAT, "none": End.NOTHING}
-            return AxisBehaviour(*(known[x] for x in conditions), at.seam)
-        wave = (End.ODD if x == "dirichlet" else End.EVEN for x in conditions)
-        factor = Behaviour((AxisBehaviour(*wave, at.seam),))
-        return ends.product(Behaviour((at,)), factor).axes[0]
+        else:
+            wave = {"dirichlet": End.ODD, "none": End.EVEN}
+            factor = AxisBehaviour(wave[conditions[0]], wave[conditions[1]], at.seam)
+            return ends.product(Behaviour((at,)), Behaviour((factor,))).axes[0]
+        return AxisBehaviour(known[conditions[0]], known[conditions[1]], at.seam)
 
     def convergence_order(
         self, inputs: tuple[Behaviour, ...], v: Space, _g: Space | None = None

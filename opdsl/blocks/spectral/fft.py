@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir import orders
-from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.sampling import offset
 from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class Fft(Block):
 
     def infer(self, x: Space) -> Space:
         """Return the spectrum with as many channels."""
+        for axis, closed in zip(x.domain.axes, x.domain.periodic, strict=True):
+            if closed and offset(axis.points):
+                raise Refusal(
+                    "OP0322",
+                    f"`fft` needs a point at the lower end of `{axis.name}`",
+                    f"`sampling = {axis.points}` has none, and coefficients count from there",
+                    helps=("`spectral_conv` works on every sampling",),
+                )
         modes = each_axis(self.modes, x)
         spectrum = x.domain.spectrum(modes, halved=not x.complex)
         return Space(domain=spectrum, channels=x.channels, field="C")

@@ -10,7 +10,7 @@ from opdsl.bases import Bases
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
 from opdsl.ir.ends import Behaviour
-from opdsl.ir.interpolants import interpolants
+from opdsl.ir.interpolants import interpolants, is_plain
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
@@ -85,7 +85,7 @@ class Resample(Block):
         return x.on(self.to)
 
     def _check_axes(self, x: Space) -> None:
-        if self.kind != "fourier" and not self._plain:
+        if self.kind != "fourier" and not is_plain(self.basis):
             raise Refusal(
                 "OP0208",
                 f"`kind = {self.kind}` has no basis",
@@ -105,21 +105,20 @@ class Resample(Block):
             helps=("`kind = fourier` is exact on any number of axes",),
         )
 
-    @property
-    def _plain(self) -> bool:
-        """Whether the interpolant consists of waves around each axis alone."""
-        return set(self.basis if isinstance(self.basis, tuple) else (self.basis,)) == {"fourier"}
-
     def is_identity(self, x: Space) -> bool:
         """Return whether `to` is the domain of v."""
         return self.to == x.domain
 
     def band_preserving(self) -> bool:
         """Return whether the interpolant is the trigonometric one."""
-        return self.kind == "fourier" and self._plain
+        return self.kind == "fourier" and is_plain(self.basis)
 
     def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
-        """Return that nothing is known at ends."""
+        """Return the parity of half waves without a polynomial; else nothing is known at ends."""
+        if self.kind == "fourier" and not is_plain(self.basis):
+            families, lifts = zip(*interpolants(self.basis, self.to), strict=True)
+            if set(lifts) == {"none"}:
+                return ends.waves(self.to, families)
         return Behaviour(ends.free(self.to).axes, inputs[0].smoothness)
 
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
@@ -129,6 +128,8 @@ class Resample(Block):
         on an axis with both ends; the cubic of torch (a = -3/4) has only order 1, see Keys 1981,
         doi:10.1109/TASSP.1981.1163711.
         """
+        if self.kind == "fourier" and not is_plain(self.basis):
+            return orders.interpolant(x.domain, inputs[0], interpolants(self.basis, x.domain))
         if self.kind == "fourier":
             return orders.coefficients(x.domain, inputs[0])
         both = all(a.points == "both" for a in x.domain.axes)
@@ -151,7 +152,7 @@ class Resample(Block):
         if self.kind != "fourier":
             return Interpolate(self.kind)
         samplings = x.domain.samplings
-        if self._plain and not any(y in SHIFTED for y in samplings):
+        if is_plain(self.basis) and not any(y in SHIFTED for y in samplings):
             return Resample()
         families, lifts = zip(*interpolants(self.basis, self.to), strict=True)
         return Resample(families, lifts, samplings)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from opdsl.bases import Bases, points_needed
 from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.ends import Behaviour
+from opdsl.ir.interpolants import is_plain, terms_of
 from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import transform
@@ -44,6 +48,12 @@ class Series(Block):
     }
     ```
 
+    With a `basis` the series follows the boundary. `auto` has waves on periodic axes, cosines
+    between Neumann ends, and elsewhere two sums: of functions that vanish at the ends (or are even,
+    at a Neumann end) and of cosines. `sine`, `cosine`, `quarter_sine` and `quarter_cosine` have one
+    sum of these. `modes` is then the number of half waves on an axis with two ends; the
+    coefficients are real, and the mean of the variance over the domain is one.
+
     `layout = neuralop` has k = 0 ... m on every axis, also where negative ones belong: the
     functions that neuraloperator can learn as positional encoding of a CoDA-NO. It divides them by
     the number of points, so that they differ at every resolution; `faults = neuralop_93d3f06` (its
@@ -56,6 +66,8 @@ class Series(Block):
             each.
         layout: which frequencies `modes` means: symmetric or neuralop.
         faults: none, or the release of neuraloperator whose faults are reproduced.
+        basis: fourier, auto, sine, cosine, quarter_sine, quarter_cosine or sine_cosine; one word
+            for all axes or one for each.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
@@ -67,6 +79,7 @@ class Series(Block):
         {"inputs": (), "domain": "D/2", "out": 1, "modes": 0},
         {"inputs": (), "domain": "D", "out": 2, "modes": 2, "layout": "neuralop"},
         {"inputs": (), "domain": "D", "out": 2, "modes": 2, "faults": "neuralop_93d3f06"},
+        {"inputs": (), "domain": "D", "out": 2, "modes": 2, "basis": "auto"},
     )
 
     domain: Domain = Field(description="the grid")
@@ -80,6 +93,7 @@ class Series(Block):
     faults: Literal["none", "neuralop_93d3f06"] = Field(
         default="none", description="of which release it has the faults"
     )
+    basis: Bases = Field(default="fourier", description="the functions that are summed")
 
     def infer(self) -> Space:
         """Return the domain with `out` channels."""
@@ -91,8 +105,30 @@ class Series(Block):
                 at="domain",
             )
         space = Space(domain=self.domain, channels=self.out)
-        each_axis(self.modes, space)
+        modes = each_axis(self.modes, space)
+        if not is_plain(self.basis):
+            self._check_basis(modes)
         return space
+
+    def _check_basis(self, modes: tuple[int, ...]) -> None:
+        if self.layout != "symmetric" or self.faults != "none":
+            raise Refusal(
+                "OP0208",
+                "layouts and faults of neuraloperator are those of Fourier series",
+                "this basis is another one",
+                at="basis",
+                helps=("leave `basis` out",),
+            )
+        for term in terms_of(self.basis, self.domain):
+            for m, family in zip(modes, term, strict=True):
+                if m == 0 and family != "fourier":
+                    raise Refusal(
+                        "OP0208",
+                        "a series of half waves needs at least one",
+                        "there are none",
+                        at="modes",
+                        helps=("write `modes = 1`",),
+                    )
 
     def _bands(self) -> Bands:
         modes = each_axis(self.modes, self.infer())
@@ -102,9 +138,32 @@ class Series(Block):
 
     def bounds(self) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies; an axis with two ends needs one more."""
+        if not is_plain(self.basis):
+            return self._half_wave_bounds()
         periodic = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (points_of(sampling, 0) for sampling in self.domain.samplings)
         return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
+
+    def _half_wave_bounds(self) -> tuple[Bound, ...]:
+        """Require points that determine the functions of each axis."""
+        modes, samplings = each_axis(self.modes, self.infer()), self.domain.samplings
+        result = []
+        for axis, families in enumerate(zip(*terms_of(self.basis, self.domain), strict=True)):
+            m = modes[axis]
+            needed = {x: points_needed(x, samplings[axis], m) for x in families}
+            family = max(needed, key=needed.__getitem__)
+            points, step = needed[family], 2 if family == "fourier" else 1
+            result.append(
+                Bound(
+                    self.domain,
+                    axis,
+                    points,
+                    keeps=f"{m} modes of the basis `{family}`",
+                    note=f"{points} points with sampling `{samplings[axis]}` determine so many",
+                    cure=_fewer_modes(modes, axis, points, step),
+                )
+            )
+        return tuple(result)
 
     def _fewer(self, bound: Bound) -> Bound:
         """Lower the bound of layout `neuralop`: n frequencies from 0 on need n points.
@@ -129,8 +188,10 @@ class Series(Block):
         return "is divided by the number of points, a fault of neuraloperator"
 
     def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
-        """Return that a series is smooth where a periodic axis closes."""
-        return ends.free(self.domain)
+        """Return that waves are smooth where a periodic axis closes, and the parity of others."""
+        if is_plain(self.basis):
+            return ends.free(self.domain)
+        return ends.waves(self.domain, *terms_of(self.basis, self.domain))
 
     def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
         """Return that waves are evaluated exactly."""
@@ -139,25 +200,52 @@ class Series(Block):
     def cost(self) -> Cost:
         """Count a complex number for each frequency and an inverse fast transform."""
         out = self.infer()
-        params = 2 * self.out * math.prod(map(len, self._bands()))
+        params = self.out * self._coefficients()
         return Cost(decided(params), transform(out), out.numbers() * BYTES)
 
     def complex_weights(self) -> int:
-        """Count all weights."""
-        return self.cost().params // 2
+        """Count all weights of a Fourier series; half waves have real ones."""
+        return self.cost().params // 2 if is_plain(self.basis) else 0
+
+    def _coefficients(self) -> int:
+        """Count the real coefficients of one channel."""
+        if is_plain(self.basis):
+            return 2 * math.prod(map(len, self._bands()))
+        modes, terms = each_axis(self.modes, self.infer()), terms_of(self.basis, self.domain)
+        pairs = zip(terms[0], modes, strict=True)
+        return len(terms) * math.prod(2 * m + 1 if x == "fourier" else m for x, m in pairs)
 
     def lower(self) -> nn.Module:
         """See `opdsl.nn.spectral.series.Series`."""
         from opdsl.nn.spectral import series
 
         modes = each_axis(self.modes, self.infer())
-        options = {"positive": True} if self.layout == "neuralop" else {}
+        if not is_plain(self.basis):
+            from opdsl.nn.spectral import half_wave_series
+
+            families = tuple(" ".join(x) for x in terms_of(self.basis, self.domain))
+            return half_wave_series.HalfWaveSeries(
+                decided(self.out), modes, families, self.domain.samplings
+            )
+        options: dict[str, Any] = {"positive": True} if self.layout == "neuralop" else {}
         options |= {"divided": True} if self.faults != "none" else {}
         if placed := self.domain.declared_samplings:
-            return series.Series(
-                decided(self.out), modes, self.domain.periodic, **options, samplings=placed
-            )
+            make = partial(series.Series, samplings=placed)
+            return make(decided(self.out), modes, self.domain.periodic, **options)
         return series.Series(decided(self.out), modes, self.domain.periodic, **options)
+
+
+def _fewer_modes(modes: tuple[int, ...], axis: int, points: int, step: int) -> Callable[[int], str]:
+    """Return how to write fewer modes for an axis with fewer points than `points`."""
+
+    def cure(there: int) -> str:
+        fits = max(modes[axis] - -(-(points - there) // step), 0)
+        if len(set(modes)) == 1:
+            return f"modes = {fits}"
+        entries = (str(fits if i == axis else m) for i, m in enumerate(modes))
+        return f"modes = ({', '.join(entries)})"
+
+    return cure
 
 
 def _more(bound: Bound, points: int) -> Bound:

@@ -12,7 +12,7 @@ from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
-from opdsl.ir.ends import Behaviour
+from opdsl.ir.ends import AxisBehaviour, Behaviour
 from opdsl.ir.expansion import Expansion, basis_of_each, expansion, expansion_bounds, expansion_work
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.orders import Order
@@ -25,7 +25,8 @@ from opdsl.ir.ranks import (
     whole_products,
 )
 from opdsl.ir.regrid import same_interval, transform
-from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.sampling import offset
 from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
@@ -291,18 +292,37 @@ class SpectralConv(Block):
         return orders.coefficients(x.domain, inputs[0], *self._terms(x))
 
     def better_basis(self, inputs: tuple[Behaviour, ...], x: Space) -> tuple[str, Order] | None:
-        """Return the half-waves of a higher order where the program chooses half-waves itself."""
+        """Return the basis of a higher order, if there is one.
+
+        Half-waves of the program are compared with other half-waves, exponentials between two ends
+        with what the boundary asks for.
+        """
         words = basis_of_each(self.basis, x.domain)
-        own = self.convergence_order(inputs, x)
-        if not any(word in HALF_WAVES for word in words):
-            return None
-        best: tuple[Basis, ...] = tuple(
-            orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
-            for word, axis, at in zip(words, x.domain.axes, inputs[0].axes, strict=True)
-        )
+        if self.layout != "symmetric" or self.faults != "none":
+            return None  # its weights were trained in this basis
+        rows = zip(words, x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True)
+        best = tuple(self._best(word, axis, at, closed=closed) for word, axis, closed, at in rows)
         basis: Bases = best[0] if len(set(best)) == 1 else best
-        order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        own = self.convergence_order(inputs, x)
+        try:
+            order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        except Refusal:  # it fits neither the modes nor the sampling
+            return None
         return (show_basis(basis), order) if order.value > own.value else None
+
+    @staticmethod
+    def _best(word: Basis, axis: Axis, at: AxisBehaviour, *, closed: bool) -> Basis:
+        if word == "fourier" and not closed:
+            return "auto"
+        return orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
+
+    def _offsets(self, x: Space) -> tuple[float, ...]:
+        """Return the place of the first point on periodic axes, where the result has others."""
+        if self.to in (None, x.domain):
+            return ()
+        pairs = zip(x.domain.axes, x.domain.periodic, strict=True)
+        offsets = tuple(offset(axis.points) if closed else 0.0 for axis, closed in pairs)
+        return offsets if any(offsets) else ()
 
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
@@ -426,6 +446,7 @@ class SpectralConv(Block):
                 "layout": (self.layout, "symmetric"),
                 "faults": (self.faults, "none"),
                 "in_ranks": (self._in_ranks(x), False),
+                "offsets": (self._offsets(x), ()),
             }
         return {key: value for key, (value, default) in arguments.items() if value != default}
 

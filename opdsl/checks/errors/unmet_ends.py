@@ -38,10 +38,10 @@ def _fault(
     name = port.space.domain.axes[axis].name
     place = f"the {('lower', 'upper')[end]} end of {name}"
     node, source = _lost(graph, port.source, known, (axis, end), want)
-    labels = []
+    labels: list[Label] = []
     if node is not None:
         have = known[node.path].axes[axis].ends[end]
-        before = "its input does" if node.inputs else "it has no input"
+        before = f"its input {want}" if node.inputs else "it has no input"
         labels += blame((Label(node.spans[-1], f"the result {have} here; {before}"),), node.spans)
     if port.span:
         labels.append(Label(port.span, f"declared: it {want} at {place}"))

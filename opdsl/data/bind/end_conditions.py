@@ -149,12 +149,14 @@ def extrapolation(first: float, points: int, order: int) -> tuple[float, ...]:
 
 def _applied(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
     w = torch.tensor(weights, dtype=x.dtype)
-    return torch.tensordot(x.movedim(axis, -1), w, dims=1)
+    result: Tensor = torch.tensordot(x.movedim(axis, -1), w, dims=1)
+    return result
 
 
 def _rms(x: Tensor) -> Tensor:
     """Return the root mean square of each sample, (samples,)."""
-    return x.flatten(1).norm(dim=1) / math.sqrt(max(x[0].numel(), 1))
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms / math.sqrt(max(x[0].numel(), 1))
 
 
 def _warning(name: str, found: Sequence[Contradiction], source: str) -> Diagnostic:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from opdsl.bases import FAMILY_OF, Ends
+from opdsl.bases import FAMILY_OF, Ends, Parity
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.spectral.half_waves import analysis, synthesis
 from opdsl.sampling import PLACES, GridSampling
@@ -63,15 +63,17 @@ class _Projection:
     """The part of a function in the first functions of a basis, along one axis."""
 
     def __init__(self, ends: Ends, sampling: GridSampling, modes: int) -> None:
-        lower, upper = ("odd" if x == "dirichlet" else "even" for x in ends)
-        self.family, self.sampling, self.modes = FAMILY_OF[lower, upper], sampling, modes
+        parities: tuple[Parity, ...] = tuple("odd" if x == "dirichlet" else "even" for x in ends)
+        self.family = FAMILY_OF[parities[0], parities[1]]
+        self.sampling, self.modes = sampling, modes
 
     def __call__(self, v: Tensor, axis: int) -> Tensor:
         n = v.shape[axis]
         like = torch.empty(0, dtype=v.dtype, device=v.device)
         down = analysis(self.family, self.sampling, n, self.modes, like)
         up = synthesis(self.family, self.sampling, n, self.modes, like)
-        return torch.tensordot(v, up @ down, ([axis], [1])).movedim(-1, axis)
+        projected: Tensor = torch.tensordot(v, up @ down, ([axis], [1]))  # which has no types
+        return projected.movedim(-1, axis)
 
 
 class _Correction:

@@ -12,9 +12,10 @@ from opdsl.bases import Family, Term
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral import half_waves
+from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
-from opdsl.sampling import GridSampling
+from opdsl.sampling import GridSampling, offset
 from opdsl.spectrum import Bands, frequencies
 
 
@@ -144,17 +145,23 @@ class BasisConv(nn.Module):
         with no_autocast(x):
             u = x.to(wide(x))
             bands = self._bands(self.active_modes or self.modes)
-            parts = [
-                self._inverse(
-                    self._mix(self._transform(u, term, bands, kernel), i), term, bands, size, kernel
-                )
-                for i, term in enumerate(self.terms)
-            ]
+            parts = [self._term(i, u, bands, size, kernel) for i in range(len(self.terms))]
             v = sum(parts[1:], parts[0])
             if self.bias is not None:
                 bias = self.bias if self.real else torch.view_as_complex(self.bias)
                 v = v + bias.to(v.dtype)
             return v.to(x.dtype)
+
+    def _term(self, index: int, u: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        """Compute F^-1(R . F(u)) of one term."""
+        term = self.terms[index]
+        z = self._mix(self._transform(u, term, bands, kernel), index)
+        for i in self.circles:
+            first, n = offset(self.samplings[i]), u.shape[i + 1]
+            if first and size[i] != n:
+                phases = shift_phases((bands[i],), (first,), (n,), (size[i],), z.real)
+                z = z * phases.reshape([-1 if a == i + 1 else 1 for a in range(z.ndim)])
+        return self._inverse(z, term, bands, size, kernel)
 
     # --- transforms -----------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ class SpectralConv(nn.Module):
         in_ranks: bool = False,
         separable: bool = False,
         real: bool = True,
+        offsets: tuple[float, ...] = (),
     ) -> None:
         """Make a layer with fresh weights.
 
@@ -76,6 +77,8 @@ class SpectralConv(nn.Module):
                 few samples, instead of making R from them first.
             separable: whether each channel is convolved with itself only.
             real: whether the functions are real.
+            offsets: how many spacings the first point of each axis lies above its lower end; none:
+                0 on each. They matter where the grid of the result has other points.
 
         Raises:
             ValueError: `separable` with different channels, or an unknown layout or release.
@@ -89,6 +92,7 @@ class SpectralConv(nn.Module):
         if faults not in FAULTS:
             raise ValueError(f"faults is one of {', '.join(FAULTS)}, not {faults!r}")
         self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
+        self.offsets = offsets
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
         self.active_modes: Size | None = None
@@ -176,13 +180,18 @@ class SpectralConv(nn.Module):
         """Return the dtype of autocast if the transforms run in it, else None."""
         kind = x.device.type
         plain = self.real and self.faults == "none" and wide(x) == torch.float32
+        plain = plain and not any(self.offsets)
         if self.low_precision and plain and torch.is_autocast_enabled(kind):
             return torch.get_autocast_dtype(kind)
         return None
 
     def _convolved(self, x: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
         if self.faults == "none":
-            return KERNELS[kernel](x, self.mix, bands, size)
+            mix, old = self.mix, tuple(x.shape[1:-1])
+            if any(self.offsets) and size != old:
+                phases = shift_phases(bands, self.offsets, old, size, x)
+                mix = lambda u_hat: self.mix(u_hat) * phases  # noqa: E731  one expression
+            return KERNELS[kernel](x, mix, bands, size)
         tracing = torch.compiler.is_compiling() or type(x) is not Tensor
         products = kernel == "dft" and self.real and not tracing
         convolve = convolve_faulty_dft if products else convolve_faulty
@@ -236,6 +245,29 @@ class SpectralConv(nn.Module):
         return (
             text + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
         )
+
+
+def shift_phases(
+    bands: Bands, offsets: tuple[float, ...], old: Size, new: Size, like: Tensor
+) -> Tensor:
+    """Return exp(2 pi i k s) for each mode, (modes, 1), complex, s the shift of the first point.
+
+    Coefficients count from the first point, which lies `offset / n` above the lower end of an axis.
+
+    Args:
+        bands: frequencies of each axis.
+        offsets: of the first point of each axis in spacings.
+        old: points of each axis before.
+        new: points of each axis behind.
+        like: gives the device and the precision.
+    """
+    total = torch.ones(1, dtype=torch.complex128)
+    for band, offset, n, m in zip(bands, offsets, old, new, strict=True):
+        k = torch.arange(band.start, band.stop, dtype=torch.float64)
+        phase = torch.polar(torch.ones_like(k), 2 * math.pi * k * (offset / m - offset / n))
+        total = (total[:, None] * phase).flatten()
+    dtype = torch.promote_types(like.dtype, torch.complex64)
+    return total[:, None].to(like.device, dtype)
 
 
 def _mix_parts(z: Tensor, R: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def fractions(sampling: GridSampling, n: int) -> Tensor:
     return steps / spacings(sampling, n)
 
 
-def frequencies(family: Family, modes: int) -> Tensor:
+def half_wave_frequencies(family: Family, modes: int) -> Tensor:
     """Return the half-waves between the ends of the first functions of a family, (modes,)."""
     first = {"sine": 1.0, "cosine": 0.0}.get(family, 0.5)
     return torch.arange(modes, dtype=torch.float64, device="cpu") + first
@@ -30,13 +30,13 @@ def frequencies(family: Family, modes: int) -> Tensor:
 
 def half_waves(family: Family, modes: int, t: Tensor) -> Tensor:
     """Evaluate the first functions of a family at fractions t, (points, modes)."""
-    angles = torch.pi * t[:, None] * frequencies(family, modes)
+    angles = torch.pi * t[:, None] * half_wave_frequencies(family, modes)
     return angles.sin() if PARITIES[family][0] == "odd" else angles.cos()
 
 
 def half_wave_slopes(family: Family, modes: int, t: Tensor) -> Tensor:
     """Evaluate the derivatives of the first functions of a family, (points, modes)."""
-    k = torch.pi * frequencies(family, modes)
+    k = torch.pi * half_wave_frequencies(family, modes)
     angles = t[:, None] * k
     return k * (angles.cos() if PARITIES[family][0] == "odd" else -angles.sin())
 

@@ -6,6 +6,7 @@ import torch
 import opdsl
 from opdsl.compiler import check
 from opdsl.ir.fingerprint import fingerprint
+from opdsl.sampling import positions
 
 PROGRAM = """edition 2026
 
@@ -99,3 +100,46 @@ def test_the_cost_is_that_of_the_module(boundary: str) -> None:
     assert node.block.cost(*graph.arguments(node)).params == numbers
     v = torch.randn(2, 3, 33, 40)
     assert module(v).shape == (2, 5, 33, 40)
+
+
+@pytest.mark.parametrize("sampling", ["lower", "upper", "centres"])
+@pytest.mark.parametrize("boundary", ["periodic", "(periodic, neumann)"])
+def test_the_result_on_another_grid_is_one_function(boundary: str, sampling: str) -> None:
+    samplings = sampling if boundary == "periodic" else f"({sampling}, both)"
+    text = f"""edition 2026
+
+model M {{
+  domain D = grid(x: 0..1, y: 0..1, boundary = {boundary}, sampling = {samplings}, min = 33)
+  input v : D -> R^1
+  output w : D/2 -> R^1
+
+  w = spectral_conv(v, modes = 3, to = D/2, basis = auto)
+}}
+"""
+    module = opdsl.compile(text).double()
+    axis = check(text).sound().domains[0].axes[0]
+
+    def wave(n: int) -> torch.Tensor:
+        t = torch.tensor(positions(axis.points, n), dtype=torch.float64)
+        return torch.cos(2 * torch.pi * (t - 0.1))[:, None].expand(n, n)
+
+    same = text.replace("D/2", "D").replace("to = D, ", "")
+    plain = opdsl.compile(same).double()
+    plain.load_state_dict(module.state_dict())
+    coarse = module(wave(48)[None, None])
+    assert coarse.shape[-1] == 24
+    torch.testing.assert_close(coarse, plain(wave(24)[None, None]), atol=1e-12, rtol=0)
+
+
+def test_coefficients_count_from_the_lower_end() -> None:
+    text = """edition 2026
+
+model M {
+  domain D = grid(x: 0..1, boundary = periodic, sampling = centres, min = 33)
+  input v : D -> R^1
+  output w : D -> R^1
+
+  w = fft(v, modes = 3) |> ifft(to = D)
+}
+"""
+    assert codes(text) == ["OP0322"]

@@ -291,8 +291,10 @@ GIVES = {
     "rank-exceeds-dense": f"{LARGE}@",
     "dead-weights": f"u = {UP} |> spectral_conv(modes = 9)@",
     "equal-tokens": "q = constant(D, out = 2)\nu = cross_attention(q, a, heads = 1)@",
+    "lower-order": "u = meet(a, dirichlet) |> spectral_conv(modes = 4, basis = cosine)@",
     "bidirectional-text": 'require 1 < 2 "\u202e"@\nu = gelu(a)',
 }
+NEED_ENDS = {"fourier-on-nonperiodic", "lower-order"}
 ABOUT_COMMENTS = {"useless-allow", "unknown-warning"}
 
 
@@ -301,7 +303,7 @@ def giving(slug: str, comment: str = "", top: str = "") -> str:
     before, body = (
         (text, "u = gelu(a)") if slug in {"unused-import", "unused-constant"} else ("", text)
     )
-    return program(body, ENDS if slug == "fourier-on-nonperiodic" else RING, before, top)
+    return program(body, ENDS if slug in NEED_ENDS else RING, before, top)
 
 
 def test_every_warning_has_a_program_that_gives_it():

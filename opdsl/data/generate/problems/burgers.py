@@ -1,4 +1,4 @@
-"""Viscous flow in one dimension, u_t + u u_x = nu u_xx on [0, 1], u = 0 at both ends.
+"""The viscous Burgers equation, u_t + u u_x = nu u_xx on [0, 1], u = 0 at both ends.
 
 Fields `initial` (input, u at time 0) and `final` (output, u at time t). The initial condition is
 the sum of a_k sin(pi k x) / k, k = 1..K, with a_k uniform on (-1, 1).
@@ -39,7 +39,7 @@ def generate(
     progress: ProgressCallback | None = None,
     **grid: Unpack[GridOptions],
 ) -> GeneratedFile:
-    """Generate a file of flows between two ends and check it.
+    """Generate a file of flows between two walls and check it.
 
     The solution is computed at the points of the file by quadrature, in float64, so that files of
     one seed hold the same functions at every resolution and sampling. That of the first sample is
@@ -75,7 +75,12 @@ def generate(
         return {"initial": basis @ a, "final": np.where(inside, flow.solve(a), 0.0)}
 
     pairs = map(pair, range(settings.samples))
-    parameters = {"terms": terms, "viscosity": viscosity, "end_time": time}
+    parameters: dict[str, str | int | float] = {
+        "terms": terms,
+        "viscosity": viscosity,
+        "end_time": time,
+        "boundary": "dirichlet",
+    }
     write_pairs(settings, "burgers", FIELDS, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,6 @@ class GridSettings:
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
-        condition: of the outputs at every end.
     """
 
     problem: str
@@ -62,7 +61,6 @@ class GridSettings:
     seed: int
     out: Path
     sampling: GridSampling = "both"
-    condition: Literal["dirichlet", "neumann"] = "dirichlet"
 
     def refuse_bad(self, *wrong: tuple[str, bool]) -> None:
         """Refuse settings that do not fit: the common ones, and those of the problem.
@@ -160,18 +158,14 @@ def _plan(
     parameters: Mapping[str, str | int | float],
 ) -> WellLayout:
     points = np.array(positions(settings.sampling, settings.resolution))
-    common = {
-        "seed": str(settings.seed),
-        "sampling": settings.sampling,
-        "condition": settings.condition,
-    }
+    common = {"seed": str(settings.seed), "sampling": settings.sampling}
     return WellLayout(
         name=name,
         axes=dict.fromkeys(settings.axes, points),
         roles=roles,
         count=settings.samples,
         boundary="WALL",
-        layout="node" if settings.sampling == "both" else "periodic",
+        layout="node" if settings.sampling == "both" else settings.sampling,
         parameters={**parameters, **common},
         walls=ENDS.get(settings.sampling, ()),
     )

@@ -1,4 +1,4 @@
-"""Allen-Cahn reaction and diffusion, u_t = d Laplace u + r (u - u^3), with no flux at the walls.
+"""Allen-Cahn reaction and diffusion, u_t = d Laplace u + u - u^3, with no flux at the walls.
 
 Fields `initial` (input, u at time 0) and `final` (output, u at time t) on the unit square. The
 initial condition is the sum of a_ij cos(pi i x) cos(pi j y) / (1 + i^2 + j^2), i, j < K, with a_ij
@@ -28,44 +28,41 @@ Floats = NDArray[np.float64]
 
 FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 MOST_TERMS = 32
-DIFFUSIVITIES, RATES, TIMES = (1e-3, 1.0), (0.0, 10.0), (0.01, 2.0)
-LEAST_MODES, PER_TERM = 32, 4
-PER_WIDTH = 3.4  # modes of the solver on the width of a front, (2 d / r)^(1/2)
-STEP = 0.1  # in units of 1 / r
+DIFFUSIVITIES, TIMES = (2e-4, 1.0), (0.01, 10.0)
+LEAST_MODES, PER_TERM, PER_WIDTH = 32, 4, 2.8  # modes of the solver; fronts are (2 d)^(1/2) wide
+STEP = 0.15  # the error of a solution is about 1e-5
 LEAST_STEPS = 10
 BATCH = 16
-TAIL = 1e-6  # of the coefficients that the solver does not carry, relative
+TAIL = 1e-5  # of the coefficients that the solver does not carry, relative
 SLACK = 1e-6  # by which a solution may leave its bounds
 CLOSE = 1e-4  # of the two solutions, relative
 
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """The terms K of the initial condition, d, r and t."""
+    """The terms K of the initial condition, d and t."""
 
     terms: int
     diffusivity: float
-    rate: float
     time: float
 
     @property
     def modes(self) -> int:
         """The cosines on each axis that the solver carries: a multiple of 16."""
-        fronts = PER_WIDTH * math.sqrt(self.rate / (2 * self.diffusivity))
+        fronts = PER_WIDTH / math.sqrt(2 * self.diffusivity)
         return 16 * math.ceil(max(LEAST_MODES, PER_TERM * self.terms, fronts) / 16)
 
     @property
     def steps(self) -> int:
         """The steps of the solver."""
-        return max(LEAST_STEPS, math.ceil(self.rate * self.time / STEP))
+        return max(LEAST_STEPS, math.ceil(self.time / STEP))
 
 
 def generate(
     *,
     terms: int = 8,
-    diffusivity: float = 0.005,
-    rate: float = 5.0,
-    time: float = 0.5,
+    diffusivity: float = 0.001,
+    time: float = 2.5,
     progress: ProgressCallback | None = None,
     **grid: Unpack[GridOptions],
 ) -> GeneratedFile:
@@ -79,7 +76,6 @@ def generate(
     Args:
         terms: K, cosines of the initial condition on each axis.
         diffusivity: d.
-        rate: r.
         time: t, of the output.
         progress: is called with the samples done and all samples.
         grid: resolution, samples, seed, file and sampling.
@@ -91,20 +87,19 @@ def generate(
     Source: Allen and Cahn 1979, doi:10.1016/0001-6160(79)90196-2.
     """
     started = clock.monotonic()
-    settings = GridSettings("reaction-diffusion", ("x", "y"), condition="neumann", **grid)
-    reaction = Reaction(terms, diffusivity, rate, time)
+    settings = GridSettings("reaction-diffusion", ("x", "y"), **grid)
+    reaction = Reaction(terms, diffusivity, time)
     settings.refuse_bad(
         (f"{terms} terms; it is 1 to {MOST_TERMS}", not 1 <= terms <= MOST_TERMS),
         settings.outside("diffusivity", diffusivity, DIFFUSIVITIES),
-        settings.outside("rate", rate, RATES),
         settings.outside("time", time, TIMES),
     )
     gap = _gap(settings, reaction)
-    parameters = {
+    parameters: dict[str, str | int | float] = {
         "terms": terms,
         "diffusivity": diffusivity,
-        "rate": rate,
         "end_time": time,
+        "boundary": "neumann",
         "modes": reaction.modes,
     }
     pairs = _pairs(settings, reaction)
@@ -131,7 +126,7 @@ def initial(seed: int, index: int, reaction: Reaction) -> Floats:
 
 def final(start: Floats, reaction: Reaction) -> Floats:
     """Return the coefficients (..., modes, modes) at time t."""
-    return spectral(start, reaction.diffusivity, reaction.rate, reaction.time, reaction.steps)
+    return spectral(start, reaction.diffusivity, reaction.time, reaction.steps)
 
 
 def _pairs(settings: GridSettings, reaction: Reaction) -> Iterator[dict[str, Floats]]:
@@ -169,7 +164,7 @@ def _gap(settings: GridSettings, reaction: Reaction) -> float:
         OpError: OP0617, the difference is above CLOSE.
     """
     start = initial(settings.seed, 0, reaction)
-    law = (reaction.diffusivity, reaction.rate, reaction.time)
+    law = (reaction.diffusivity, reaction.time)
     coarse, fine = (split(start, *law, k * reaction.steps) for k in (4, 8))
     other = fine + (fine - coarse) / 3
     gap = float(np.linalg.norm(final(start, reaction) - other) / np.linalg.norm(other))

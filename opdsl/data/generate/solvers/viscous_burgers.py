@@ -72,7 +72,7 @@ def sine_series(a: Floats, viscosity: float, time: float, modes: int) -> Floats:
     """
     from scipy.fft import dct, dst
 
-    waves: Floats = np.pi * np.arange(1, modes + 1, dtype=np.float64)
+    waves = np.pi * np.arange(1, modes + 1)
     start = np.zeros(modes)
     start[: len(a)] = a
 
@@ -87,4 +87,5 @@ def sine_series(a: Floats, viscosity: float, time: float, modes: int) -> Floats:
 
     fastest = np.abs(values(start)).max() * waves[-1]
     steps = int(np.ceil(max(100, time * fastest)))
-    return values(etdrk4(start, np.asarray(-viscosity * waves**2), nonlinear, time, steps))
+    decay: Floats = np.asarray(-viscosity * waves**2, dtype=np.float64)
+    return values(etdrk4(start, decay, nonlinear, time, steps))

@@ -148,6 +148,32 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda v: layer(v, (10,)), x)
 
 
+@pytest.mark.parametrize(
+    ("function", "boundary", "word", "sampling"),
+    [
+        (lambda t: t.exp(), "none", "none", "both"),
+        (lambda t: t.exp(), "none", "none", "centres"),
+        (lambda t: t * (1 - t) * t.exp(), "dirichlet", "dirichlet", "both"),
+        (lambda t: t**2 * (1 - t) ** 2 * t.exp(), "neumann", "neumann", "both"),
+        (lambda t: t**2 * (1 - t) ** 2 * t.exp(), "neumann", "neumann", "centres"),
+        (lambda t: t.exp(), "neumann", "none", "both"),
+    ],
+)
+def test_the_certified_order_of_the_interpolant_is_measured(function, boundary, word, sampling):
+    from opdsl.ir import ends, orders
+
+    domain = program(f"boundary = {boundary}, sampling = {sampling}, ", "auto").sound().domains[0]
+    chosen = interpolant("auto", domain.axes[0].ends, sampling)
+    order = orders.interpolant(domain, ends.declared(domain, [(word, word)]), (chosen,)).value
+    errors = []
+    for n in (64, 128):
+        matrix = resampling_matrix(*chosen, sampling, n, 2048, **KIND)
+        error = matrix @ function(fractions(sampling, n)) - function(fractions(sampling, 2048))
+        errors.append(float(error.square().mean().sqrt()))
+    measured = torch.log2(torch.tensor(errors[0] / errors[1])).item()
+    assert order - 0.3 < measured < order + 0.5
+
+
 # --- derivatives ----------------------------------------------------------------------------------
 
 
