@@ -118,7 +118,7 @@ def test_every_member_has_a_page(kind):
 
 
 def test_members_are_the_modules_of_a_folder():
-    assert LOSSES.names() == ("h1", "l2")
+    assert LOSSES.names() == ("h1", "h1_spectral", "l2")
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
@@ -131,8 +131,8 @@ def test_members_are_the_modules_of_a_folder():
         "surface",
         "wave",
     )
-    assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes")
-    assert len(WARNINGS.names()) == len(list(WARNINGS)) == 5
+    assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes", "unmet_ends")
+    assert len(WARNINGS.names()) == len(list(WARNINGS)) == 6
 
 
 @pytest.mark.parametrize("name", ["nobody", "problems", "_x", "os.path", ""])
@@ -157,7 +157,7 @@ def test_another_package_adds_one_of_each(tmp_path):
     assert done.stdout.splitlines() == [
         "False squared rmsprop",
         "0.5",
-        "did you mean `squared`? | it takes one of h1, l2, squared",
+        "did you mean `squared`? | it takes one of h1, h1_spectral, l2, squared",
         "[[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]",
         "their text",
         "['`DarcyFNO` is looked at']",
@@ -178,5 +178,5 @@ def test_a_member_of_ours_wins_over_that_of_another_package(monkeypatch):
     monkeypatch.setattr(registry, "_entry_points", lambda _: (Theirs(),))
     monkeypatch.setattr(registry, "declared", lambda _: True)
     assert LOSSES.find("l2") is not None
-    assert LOSSES.known() == ("h1", "l2")
-    assert len(list(Registry("opdsl.train.losses", "LOSS", "opdsl.losses"))) == 2
+    assert LOSSES.known() == ("h1", "h1_spectral", "l2")
+    assert len(list(Registry("opdsl.train.losses", "LOSS", "opdsl.losses"))) == 3
