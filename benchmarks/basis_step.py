@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 import opdsl
-from opdsl.nn.spectral.half_waves import analysis, synthesis
+from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis
 
 OUT = Path(__file__).parent / "results" / "basis_step.md"
 WIDTH = 32

@@ -19,8 +19,9 @@ import torch
 from scipy.optimize import least_squares
 
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Work
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.plan.planner import RATES, predict
 
 REPEATS = 7

@@ -25,7 +25,7 @@ Basis = Literal[
 ]
 Bases = Basis | tuple[Basis, ...]
 EndCondition = Literal["dirichlet", "neumann", "none"]
-Ends = tuple[EndCondition, EndCondition]
+EndConditions = tuple[EndCondition, EndCondition]
 Parity = Literal["odd", "even"]
 Term = tuple[Family, ...]  # a family for each axis
 
@@ -58,7 +58,7 @@ MISSING: dict[str, tuple[bool, bool]] = {
 }
 
 
-def automatic(ends: Ends | None) -> Basis:
+def automatic(ends: EndConditions | None) -> Basis:
     """Return the basis that follows the conditions at the ends of an axis; None: it is periodic.
 
     Cosines suit an axis with two Neumann ends: pointwise functions of an even function are even.
@@ -70,7 +70,7 @@ def automatic(ends: Ends | None) -> Basis:
     return "cosine" if ends == ("neumann", "neumann") else "sine_cosine"
 
 
-def terms(bases: tuple[Basis, ...], ends: tuple[Ends | None, ...]) -> tuple[Term, ...]:
+def terms(bases: tuple[Basis, ...], ends: tuple[EndConditions | None, ...]) -> tuple[Term, ...]:
     """Return the terms of a spectral convolution, each with a family for each axis.
 
     There is one term, or two if an axis has `sine_cosine`: one whose functions are odd at the ends
@@ -86,7 +86,7 @@ def terms(bases: tuple[Basis, ...], ends: tuple[Ends | None, ...]) -> tuple[Term
     return (odd,) if odd == even else (odd, even)
 
 
-def _family(basis: Basis, ends: Ends | None, term: int) -> Family:
+def _family(basis: Basis, ends: EndConditions | None, term: int) -> Family:
     if basis == "auto":
         raise AssertionError("`auto` is resolved before")
     if basis != "sine_cosine":
@@ -171,7 +171,7 @@ LIFTS: dict[tuple[bool, bool], Lift] = {
 
 
 def interpolant(
-    basis: Basis, ends: Ends | None, sampling: GridSampling
+    basis: Basis, ends: EndConditions | None, sampling: GridSampling
 ) -> tuple[Family, Lift] | None:
     """Return how a function on an axis is interpolated between its points.
 
@@ -205,7 +205,9 @@ def interpolant(
     return FAMILY_OF[parities], LIFTS[lower, upper]
 
 
-def vanishing_interpolant(ends: Ends | None, sampling: GridSampling) -> tuple[Family, Lift] | None:
+def vanishing_interpolant(
+    ends: EndConditions | None, sampling: GridSampling
+) -> tuple[Family, Lift] | None:
     """Return the interpolant of a function that has the declared conditions.
 
     It differs from `interpolant("auto", ...)` on cell centres, where the conditions replace the

@@ -183,14 +183,15 @@ def smooth(space: Space, spacings: int, decay: float = DECAY) -> Tensor:
 def on_grid(space: Space, spacings: int, decay: float) -> Tensor:
     """Amplitudes |k|^-decay."""
     periodic = space.domain.periodic
-    points = tuple(spacings if closed else spacings + 1 for closed in periodic)
+    # at `lower` there are as many points as spacings, as on a periodic axis
+    points = tuple(spacings + (x.points == "both") for x in space.domain.axes)
     modes = (min(points) - 1) // 2
     ks = torch.arange(-modes, modes + 1.0, dtype=torch.float64)
     size = torch.stack(torch.meshgrid(*(ks,) * len(points), indexing="ij")).square().sum(0).sqrt()
     noise = torch.randn(space.channels, *size.shape, 2, dtype=torch.float64)
     z = torch.view_as_complex(noise) * size.clamp(min=1.0) ** -decay
     for n, closed in zip(points, periodic, strict=True):
-        x = torch.arange(n, dtype=torch.float64) / (n if closed else (n - 1) / PIECE)
+        x = torch.arange(n, dtype=torch.float64) / spacings * (1 if closed else PIECE)
         z = torch.tensordot(z, torch.exp(2j * torch.pi * ks[:, None] * x), ([1], [0]))
     return z.real
 
@@ -209,6 +210,7 @@ def on_sphere(space: Space, spacings: int) -> Tensor:
 SPECTRAL = Gate(1e-5, 2.5)  # no coordinates, no ends
 COORDINATES = Gate(5e-4, 1.0)  # a coordinate jumps where its axis closes
 PADDED = Gate(1e-2, 1.0, varying=0.2)  # a function jumps to zero at its ends
+HALF_WAVES = Gate(2e-3, 1.7)  # no jump, but a function with a slope at its ends
 SPHERE = Gate(1e-4, 2.0)
 CODA = Gate(1e-4, 2.5)
 TOKENS = {"width": 4, "token": 2, "depth": 2, "modes": 6, "mark": 2}
@@ -218,6 +220,14 @@ CASES = {
     # with coordinates and walls, but without a jump
     "fno_continued": Case(Gate(1e-5, 2.0), (32, 64), 256, {"width": 8, "modes": 8}),
     "fno_darcy": Case(PADDED, (32, 64), 256, {"width": 8, "modes": 8}),
+    # sines of a function that does not vanish at a wall
+    "darcy": Case(HALF_WAVES, (32, 64), 256, {"width": 8}),
+    "darcy_small": Case(HALF_WAVES, (32, 64), 256, {"width": 8}),
+    "poisson": Case(HALF_WAVES, (32, 64), 256, {"width": 8, "modes": 8}),
+    "wave": Case(HALF_WAVES, (32, 64), 256, {"width": 8, "modes": 8}),
+    "burgers_walls": Case(HALF_WAVES, (64, 128), 1024, {"width": 8, "modes": 8}),
+    # cosines of an input that has a slope at the walls, which the data do not have
+    "reaction_diffusion": Case(HALF_WAVES, (32, 64), 256, {"width": 8}),
     "fno_darcy_small": Case(COORDINATES, (32, 64), 256, {"width": 16}),
     "tfno_darcy": Case(COORDINATES, (32, 64), 256, {"width": 16}),
     # 64 points are 16 on its coarsest level, where it bends too

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from opdsl.diagnostics import Source, Span
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Block, Bound, Cost, copy_cost
 from opdsl.ir.dims import Poly
 from opdsl.ir.graph import Graph, Node, Port, Scope
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 
 SOURCE = Source("specs/model.op", "line\n" * 40)
 

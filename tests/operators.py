@@ -2,9 +2,10 @@
 
 import math
 
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Block, Bound, Cost, Work, copy_cost
 from opdsl.ir.graph import Graph, Port
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from tests.hand_built import SOURCE, Writer
 
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from opdsl.compiler import load
+from opdsl.ir.axes import Axis
 from opdsl.ir.convergence import Convergence, converge
 from opdsl.ir.graph import Graph
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.module import lower
 from opdsl.nn.sphere.sampling import UnitVectors
 from opdsl.sampling import points_of, positions

@@ -17,6 +17,7 @@ HEADS = {
     "max_error": "max error",
 }
 MORE = {
+    "interpolated": "interpolated",
     "zero_samples": "zero truths",
     "zero_rmse": "their RMSE",
     "pinball": "pinball",

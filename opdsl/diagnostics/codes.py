@@ -153,6 +153,7 @@ CODES: dict[str, Code] = {
     "OP0653": Code("the data contradict the condition at an end", "end-conditions", Exit.DATA),
     "OP0654": Code("the data do not have a declared symmetry", "asymmetric-data", Exit.DATA),
     "OP0655": Code("a symmetry does not fit the model", "bad-symmetry", Exit.SPEC),
+    "OP0656": Code("interpolation is better than the model", "interpolation-better", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

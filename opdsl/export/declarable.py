@@ -6,7 +6,8 @@ import math
 import re
 
 from opdsl.export.document import NAME
-from opdsl.ir.spaces import REGULAR, VECTOR, Axis, Domain
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import REGULAR, VECTOR, Domain
 from opdsl.ir.steps import Coarsen, Extend
 
 BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.literals import number, sequence
-from opdsl.ir.spaces import MEASURED, Axis, Domain
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import MEASURED, Domain
 from opdsl.ir.steps import Coarsen, Extend
 
 PROMISES = ("boundary", "sampling", "min", "max", "multiple_of", "fixed", "size")

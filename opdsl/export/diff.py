@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from opdsl.export.diff_text import to_text, totals
+from opdsl.ir.axes import Axis, Boundary
 from opdsl.ir.display import telling, value_text
 from opdsl.ir.ends import ends_text
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
-from opdsl.ir.spaces import MEASURED, Axis, Boundary, Domain
+from opdsl.ir.spaces import MEASURED, Domain
 
 ChangeSign = Literal["+", "-", "~"]
 _T = TypeVar("_T")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Bound
 from opdsl.ir.convergence import Convergence, converge
 from opdsl.ir.graph import Graph, Node
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.records import value
 
 

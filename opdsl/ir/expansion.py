@@ -15,7 +15,7 @@ from opdsl.bases import (
     PARITIES,
     Bases,
     Basis,
-    Ends,
+    EndConditions,
     Family,
     Term,
     automatic,
@@ -124,13 +124,13 @@ def basis_of_each(basis: Bases, domain: Domain) -> tuple[Basis, ...]:
     )
 
 
-def ends_of(domain: Domain) -> tuple[Ends | None, ...]:
+def ends_of(domain: Domain) -> tuple[EndConditions | None, ...]:
     """Return the conditions at the ends of each axis; None where it closes."""
     pairs = zip(domain.axes, domain.periodic, strict=True)
     return tuple(None if closed else axis.ends for axis, closed in pairs)
 
 
-def check_boundary(axis: str, word: Basis, ends: Ends | None) -> None:
+def check_boundary(axis: str, word: Basis, ends: EndConditions | None) -> None:
     """Check that the boundary of an axis admits the functions of a basis.
 
     Raises:
@@ -162,7 +162,7 @@ def check_boundary(axis: str, word: Basis, ends: Ends | None) -> None:
 
 
 def _check_sampling(
-    axis: str, word: Basis, family: Family, sampling: GridSampling, ends: Ends | None
+    axis: str, word: Basis, family: Family, sampling: GridSampling, ends: EndConditions | None
 ) -> None:
     """Refuse a family that the points do not carry; `sine_cosine` extrapolates to missing ends."""
     chosen = automatic(ends) if word == "auto" else word

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from opdsl.ir.axes import Axis
 from opdsl.ir.expansion import expansion
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
+from opdsl.ir.spaces import MEASURED, Domain, Space
 from opdsl.ir.steps import Coarsen, Step
 from opdsl.sampling import default_sampling
 
@@ -202,7 +203,10 @@ def _families(value: object, node: Node, x: tuple[Space, ...]) -> object:
     if not x or not hasattr(node.block, "modes"):  # a word for all axes, or one for each
         return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
     e = expansion(cast("Bases", value), cast("Modes", node.block.modes), x[0])
-    return "fourier" if e is None else e.terms
+    if e is None:
+        return "fourier"
+    words = (a if a == b else "sine_cosine" for a, b in zip(e.terms[0], e.terms[-1], strict=True))
+    return tuple(words)
 
 
 def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from opdsl.bases import Bases, Basis, Family, Lift, Term, interpolant, terms
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
 from opdsl.ir.expansion import basis_of_each, check_boundary, ends_of
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.sampling import GridSampling
 
 

@@ -14,8 +14,9 @@ import math
 from collections.abc import Iterator
 
 from opdsl.bases import HALF_WAVES, PARITIES, Family, Lift, Parity, Term, carried, extrapolated
+from opdsl.ir.axes import Axis
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam, product
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.records import value
 
 SPECTRAL = math.inf

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError
+from opdsl.ir.axes import Axis
 from opdsl.ir.certificate import AxisPromise
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.shape_texts import dtype_name, layout_text, shape_text, size_text
 from opdsl.nn.points.packed import Packed

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opdsl.ir.axes import Axis, Boundary
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Boundary, Domain, Space
+from opdsl.ir.spaces import VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
 

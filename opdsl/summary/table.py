@@ -9,9 +9,10 @@ import textwrap
 from itertools import groupby
 from typing import Any
 
+from opdsl.ir.axes import Axis
 from opdsl.ir.certificate import AxisPromise, Certificate
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.summary.count import Summary, SummaryRow
 
 GAP = "  "

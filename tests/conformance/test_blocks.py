@@ -8,8 +8,9 @@ import torch
 from torch.func import functional_call
 
 from opdsl import blocks
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Block
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.spaces import VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 from opdsl.nn.points.geometry import Geometries, Geometry, as_geometries
 

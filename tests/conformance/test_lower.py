@@ -9,8 +9,9 @@ import torch
 from opdsl import Geometry, Packed, blocks, compiler
 from opdsl.diagnostics import OpError
 from opdsl.export import emit_python
+from opdsl.ir.axes import Axis
 from opdsl.ir.live import live
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 from opdsl.lower.module import lower
 from opdsl.resources import root

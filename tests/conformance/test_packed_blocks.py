@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from opdsl import Geometry, blocks
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Block, Refusal
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.spaces import VECTOR, Domain, Space
 from opdsl.lower.per_sample import run_per_sample
 
 SIZES = (5, 4, 8)

@@ -41,7 +41,9 @@ LONG = 400  # lines of a module
 MANY = 16  # modules of a folder
 
 # modules that are one algorithm, or one table
-ONE_ALGORITHM: dict[str, str] = {}
+ONE_ALGORITHM: dict[str, str] = {
+    "opdsl/blocks/spectral/spectral_conv.py": "one block: every fact about it, in all bases",
+}
 # folders with one module for each thing of a kind
 ONE_FILE_EACH: dict[str, str] = {
     "opdsl/blocks/pointwise": "one file for each block",

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, PositiveInt
 
-from opdsl.bases import FAMILY_OF, EndCondition, Ends, carried
+from opdsl.bases import FAMILY_OF, EndCondition, EndConditions, carried
 from opdsl.bases import points_needed as points_of_modes
 from opdsl.ir import ends, orders
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.combine_rules import same_channels, same_domain
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End
 from opdsl.ir.modes import each_axis
 from opdsl.ir.orders import EXACT, Order
-from opdsl.ir.spaces import KINDS, Axis, Domain, Space
+from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,7 +136,7 @@ class Meet(Block):
             self._counts(v)
         return v
 
-    def _conditions(self, domain: Domain) -> tuple[Ends | None, ...]:
+    def _conditions(self, domain: Domain) -> tuple[EndConditions | None, ...]:
         """Return the conditions at the ends of each axis, None where there are none."""
         words = self.conditions
         each = words if isinstance(words, tuple) else (words,) * domain.dims
@@ -149,7 +150,7 @@ class Meet(Block):
         pairs = zip(each, domain.axes, domain.periodic, strict=True)
         return tuple(self._pair(word, axis, closed=closed) for word, axis, closed in pairs)
 
-    def _pair(self, word: MeetCondition, axis: Axis, *, closed: bool) -> Ends | None:
+    def _pair(self, word: MeetCondition, axis: Axis, *, closed: bool) -> EndConditions | None:
         if closed:
             if word in {"boundary", "none", "periodic"} or not isinstance(self.conditions, tuple):
                 return None
@@ -171,10 +172,10 @@ class Meet(Block):
             pair = axis.ends or ("none", "none")
         else:
             lower, _, upper = word.partition("..")
-            pair = cast("Ends", (lower, upper or lower))
+            pair = cast("EndConditions", (lower, upper or lower))
         return None if pair == ("none", "none") else pair
 
-    def _check_axis(self, axis: Axis, conditions: Ends) -> None:
+    def _check_axis(self, axis: Axis, conditions: EndConditions) -> None:
         if self.by == "factor" and "neumann" in conditions:
             raise Refusal(
                 "OP0208",
@@ -227,7 +228,7 @@ class Meet(Block):
             self._bound(v, i, conditions) for i, conditions in enumerate(found) if conditions
         )
 
-    def _bound(self, v: Space, axis: int, conditions: Ends) -> Bound:
+    def _bound(self, v: Space, axis: int, conditions: EndConditions) -> Bound:
         if self.by == "basis":
             family, sampling = _family(conditions), v.domain.axes[axis].points
             m = self._counts(v)[axis]
@@ -251,7 +252,7 @@ class Meet(Block):
         met = Behaviour(axes, change.smoothness)
         return ends.join(met, inputs[1]) if len(inputs) > 1 else met
 
-    def _after(self, at: AxisBehaviour, conditions: Ends) -> AxisBehaviour:
+    def _after(self, at: AxisBehaviour, conditions: EndConditions) -> AxisBehaviour:
         if self.by == "basis":
             known = {"dirichlet": End.ODD, "neumann": End.EVEN}
         elif self.by == "lifting" or "neumann" in conditions:
@@ -290,6 +291,6 @@ class Meet(Block):
         return meet.Meet(self._conditions(v.domain), sampling, by, counts)
 
 
-def _family(conditions: Ends) -> Family:
+def _family(conditions: EndConditions) -> Family:
     parity: dict[EndCondition, Parity] = {"dirichlet": "odd", "neumann": "even"}
     return FAMILY_OF[parity[conditions[0]], parity[conditions[1]]]

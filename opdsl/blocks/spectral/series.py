@@ -221,7 +221,7 @@ class Series(Block):
 
         modes = each_axis(self.modes, self.infer())
         if not is_plain(self.basis):
-            from opdsl.nn.spectral import half_wave_series
+            from opdsl.nn.spectral.half_waves import series as half_wave_series
 
             families = tuple(" ".join(x) for x in terms_of(self.basis, self.domain))
             return half_wave_series.HalfWaveSeries(

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.bases import HALF_WAVES, Bases, Basis, Family, Term
 from opdsl.ir import ends, orders
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
@@ -25,7 +26,7 @@ from opdsl.ir.ranks import (
     whole_products,
 )
 from opdsl.ir.regrid import same_interval, transform
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.sampling import offset
 from opdsl.spectrum import Bands, Layouts, frequencies
 
@@ -193,19 +194,15 @@ class SpectralConv(Block):
         same_interval(copy, to)
         return copy.with_channels((self.out or copy.channels) * self.copies).on(to)
 
-    def _expansion(self, x: Space) -> Expansion | None:
-        """Return the functions of each axis; None where all are exponentials."""
-        return expansion(self.basis, self.modes, x)
-
     def circles(self, x: Space) -> tuple[bool, ...]:
         """Return for each axis whether it is treated as periodic."""
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         if e is None:
             return super().circles(x)
         return tuple(i in e.circles for i in range(x.domain.dims))
 
     def _check_modes(self, x: Space) -> None:
-        if self._expansion(x) is not None:
+        if expansion(self.basis, self.modes, x) is not None:
             self._check_words()
             return
         modes = each_axis(self.modes, x)
@@ -240,7 +237,7 @@ class SpectralConv(Block):
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         counts = tuple(map(len, self._bands(x))) if e is None else e.counts
         return Axes(names, (*map(decided, matrix.values()), *counts))
 
@@ -250,7 +247,7 @@ class SpectralConv(Block):
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         if e is not None:
             return tuple(y for d in domains if d for y in expansion_bounds(d, e, self.modes))
         bands = self._bands(x)
@@ -267,7 +264,7 @@ class SpectralConv(Block):
 
     def max_modes(self, x: Space) -> tuple[int, ...] | None:
         """Return m on each axis: each |k| <= m has a matrix; None of half-waves."""
-        if self._expansion(x) is not None:
+        if expansion(self.basis, self.modes, x) is not None:
             return None
         return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
@@ -277,7 +274,7 @@ class SpectralConv(Block):
 
     def saved_modes(self, sizes: GridSizes, x: Space) -> int:
         """Return how many complex numbers of each channel the gradient needs."""
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         if e is None:
             return super().saved_modes(sizes, x)
         return -(-e.coefficients // 2) if e.real_weights else e.coefficients
@@ -326,7 +323,7 @@ class SpectralConv(Block):
 
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         if e is not None:
             return e.terms
         circles: list[Family] = ["fourier"] * x.domain.dims
@@ -337,7 +334,7 @@ class SpectralConv(Block):
         out, copy = self.infer(x), one_copy(x, self.copies)
         bias_numbers = (self.out or copy.channels) * out.width if self.bias else 0
         per_call, per_sample = self._products(copy)
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         terms = 1 if e is None else len(e.terms)
         products = self._mix_flops(e) * (per_call + per_sample * self.copies)
         flops = (transform(x) + transform(out)) * terms + products
@@ -352,7 +349,7 @@ class SpectralConv(Block):
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
         copy = one_copy(x, self.copies)
-        e = self._expansion(x)
+        e = expansion(self.basis, self.modes, x)
         terms = 1 if e is None else len(e.terms)
         dense, factorised = math.prod(self._axes(copy).shape) * terms, self._numbers(copy)
         if self.factor == "dense" or factorised < dense:
@@ -364,7 +361,7 @@ class SpectralConv(Block):
 
     def _numbers(self, x: Space) -> int:
         """Count the numbers of the weight, complex ones unless all functions are half-waves."""
-        e, shape = self._expansion(x), self._axes(x).shape
+        e, shape = expansion(self.basis, self.modes, x), self._axes(x).shape
         terms = 1 if e is None else len(e.terms)
         if self.factor == "dense":
             return terms * math.prod(shape)
@@ -372,7 +369,7 @@ class SpectralConv(Block):
 
     def _products(self, x: Space) -> tuple[int, int]:
         """Count products between the transforms, for each call and for each sample."""
-        e, shape = self._expansion(x), self._axes(x).shape
+        e, shape = expansion(self.basis, self.modes, x), self._axes(x).shape
         if e is not None:
             per_sample = len(e.terms) * math.prod(shape)
             if self.factor == "dense":
@@ -387,7 +384,11 @@ class SpectralConv(Block):
 
     def _in_ranks(self, x: Space) -> bool:
         """Return whether applying the factors one by one is less work than multiplying out R."""
-        if self.factor == "dense" or self.separable or self._expansion(x) is not None:
+        if (
+            self.factor == "dense"
+            or self.separable
+            or expansion(self.basis, self.modes, x) is not None
+        ):
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
         per_call, per_sample = rank_products(self.factor, shape, ranks)
@@ -397,7 +398,7 @@ class SpectralConv(Block):
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms in both directions, and the products between them."""
-        e, out = self._expansion(x), self.infer(x).channels
+        e, out = expansion(self.basis, self.modes, x), self.infer(x).channels
         per_call, per_sample = self._products(one_copy(x, self.copies))
         products = per_call / BATCH + per_sample * decided(self.copies)
         mix = Work(gemm=self._mix_flops(e) * products)
@@ -411,19 +412,20 @@ class SpectralConv(Block):
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""
-        copy, e = one_copy(x, self.copies), self._expansion(x)
+        copy, e = one_copy(x, self.copies), expansion(self.basis, self.modes, x)
         complex_bias = self.bias and x.complex
         numbers = 0 if e is not None and e.real_weights else self._numbers(copy)
         return numbers + decided(self.out or copy.channels) * complex_bias
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.conv.SpectralConv` and `basis_conv.BasisConv`."""
+        """See `opdsl.nn.spectral.conv.SpectralConv` and `half_waves.conv.BasisConv`."""
         from opdsl.nn.layers import grouped
-        from opdsl.nn.spectral import basis_conv, conv
+        from opdsl.nn.spectral import conv
+        from opdsl.nn.spectral.half_waves.conv import BasisConv
 
         copy = one_copy(x, self.copies)
-        e = self._expansion(copy)
-        layer: type[nn.Module] = conv.SpectralConv if e is None else basis_conv.BasisConv
+        e = expansion(self.basis, self.modes, copy)
+        layer: type[nn.Module] = conv.SpectralConv if e is None else BasisConv
         c, out = decided(copy.channels), decided(self.out or copy.channels)
         shape: tuple[Any, ...] = (c, out, each_axis(self.modes, copy))
         if e is not None:
@@ -441,7 +443,7 @@ class SpectralConv(Block):
             "separable": (self.separable, False),
             "real": (not x.complex, True),
         }
-        if self._expansion(x) is None:
+        if expansion(self.basis, self.modes, x) is None:
             arguments |= {
                 "layout": (self.layout, "symmetric"),
                 "faults": (self.faults, "none"),

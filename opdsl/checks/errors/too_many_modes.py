@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from opdsl.diagnostics import Diagnostic, Help, Label, Span, blame
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Bound
 from opdsl.ir.certificate import Cause, certify
 from opdsl.ir.graph import Graph
-from opdsl.ir.spaces import Axis
 
 
 def too_many_modes(graph: Graph) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdsl.bases import Ends
+from opdsl.bases import EndConditions
 from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import Diagnostic, Help
 from opdsl.nn.points.packed import Packed
@@ -34,7 +34,7 @@ class AxisEnds:
     """An axis, the conditions at its ends (None: it is periodic), and where its points are."""
 
     name: str
-    ends: Ends | None
+    ends: EndConditions | None
     sampling: GridSampling
 
 

@@ -17,13 +17,13 @@ from opdsl.elaborate.evaluate.values import (
     describe,
     show,
 )
-from opdsl.ir.spaces import Axis
+from opdsl.ir.axes import Axis
 from opdsl.records import record
 from opdsl.sampling import PERIODIC, SAMPLINGS
 from opdsl.syntax.tree import Arg, Call, Expr, Name
 
 if TYPE_CHECKING:
-    from opdsl.ir.spaces import Boundary
+    from opdsl.ir.axes import Boundary
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 CONDITIONS = BOUNDARIES[1:]  # of one end

@@ -8,8 +8,9 @@ from opdsl.diagnostics import Label, did_you_mean
 from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Value, Word, WordPair, describe, show
+from opdsl.ir.axes import Axis
 from opdsl.ir.ends import EndWord, PortEnds
-from opdsl.ir.spaces import Axis, Space
+from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 
 END_WORDS: tuple[str, ...] = get_args(EndWord)

@@ -20,8 +20,9 @@ from opdsl.elaborate.evaluate.problems import Poisoned, Problems
 from opdsl.elaborate.evaluate.values import Function, Value, Word
 from opdsl.elaborate.instantiate.builder import GraphBuilder
 from opdsl.elaborate.instantiate.graph_place import Bindings
+from opdsl.ir.axes import Axis
 from opdsl.ir.dims import Poly, Undecided
-from opdsl.ir.spaces import Axis, Domain, DomainKind
+from opdsl.ir.spaces import Domain, DomainKind
 from opdsl.syntax import tree
 
 AXES = (2, 1, 3, 4)  # a block for grids is accepted if it works in one of these dimensions

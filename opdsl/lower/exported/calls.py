@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.ir.axes import Axis
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 
 EXTRA_POINTS = 16  # points above the least, where no size is the least one of any operator
 SEED = 0

@@ -25,9 +25,9 @@ from opdsl.nn.kernels.fourier_layer import (
 from opdsl.nn.kernels.half_waves import HalfWaveModes
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.kernels.network import network
-from opdsl.nn.spectral.basis_conv import BasisConv
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
+from opdsl.nn.spectral.half_waves.conv import BasisConv
 from opdsl.nn.sphere.harmonics import SphericalConv
 
 

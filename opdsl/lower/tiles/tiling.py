@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import live
 from opdsl.ir.origins import Grid
 from opdsl.ir.receptive_field import one_grid, reach
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.lower.tiles.windows import Window, cut_window, paste_window, windows

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from opdsl.bases import FAMILY_OF, Ends, Parity
+from opdsl.bases import FAMILY_OF, EndConditions, Parity
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.half_waves import analysis, synthesis
+from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis
 from opdsl.sampling import PLACES, GridSampling
 
 AxisRule = Callable[[Tensor, int], Tensor]  # a function and the axis, counted in the tensor
@@ -27,7 +27,7 @@ class Meet(nn.Module):
 
     def __init__(
         self,
-        conditions: Sequence[Ends | None],
+        conditions: Sequence[EndConditions | None],
         sampling: Sequence[GridSampling],
         by: str,
         modes: Sequence[int] = (),
@@ -62,7 +62,7 @@ class Meet(nn.Module):
 class _Projection:
     """The part of a function in the first functions of a basis, along one axis."""
 
-    def __init__(self, ends: Ends, sampling: GridSampling, modes: int) -> None:
+    def __init__(self, ends: EndConditions, sampling: GridSampling, modes: int) -> None:
         parities: tuple[Parity, ...] = tuple("odd" if x == "dirichlet" else "even" for x in ends)
         self.family = FAMILY_OF[parities[0], parities[1]]
         self.sampling, self.modes = sampling, modes
@@ -83,7 +83,7 @@ class _Correction:
     it is zero.
     """
 
-    def __init__(self, ends: Ends, sampling: GridSampling, by: str) -> None:
+    def __init__(self, ends: EndConditions, sampling: GridSampling, by: str) -> None:
         self.ends, self.sampling, self.by = ends, sampling, by
 
     def __call__(self, v: Tensor, axis: int) -> Tensor:

@@ -29,7 +29,7 @@ from opdsl.nn.kernels.fourier_layer import (
 from opdsl.nn.kernels.modes import Planes
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral.half_waves import analysis, synthesis
+from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis
 from opdsl.nn.spectral.transforms import apply_along_axes
 from opdsl.sampling import GridSampling
 

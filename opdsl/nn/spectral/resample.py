@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from opdsl.bases import Family, Lift
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral.interpolants import along, resampling_matrix
+from opdsl.nn.spectral.half_waves.interpolants import along, resampling_matrix
 from opdsl.nn.spectral.transforms import batched_left_matmul, irfft, rfft, with_real_column
 from opdsl.sampling import GridSampling
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from opdsl.bases import vanishing_interpolant
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.precision import no_autocast
-from opdsl.nn.spectral.interpolants import along, derivative_matrix
+from opdsl.nn.spectral.half_waves.interpolants import along, derivative_matrix
 from opdsl.train.losses import Loss
 from opdsl.train.losses.h1 import derivative
 from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide

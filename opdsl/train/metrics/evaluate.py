@@ -70,7 +70,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
         band: which output is the width of a band around which, if one is.
     """
     policy = policy_of(precision, device_of(device))
-    _move(module, normaliser, policy)
+    prepare(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop, axes_of)
     loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
     return measure(module, normaliser, loader, grids, batch, loop, band)
@@ -94,9 +94,9 @@ def predict(  # noqa: PLR0913  the contract with the callers
     of its own, packed; `places` says where they are.
     """
     policy = policy_of(precision, device_of(device))
-    _move(module, normaliser, policy)
+    prepare(module, normaliser, policy)
     parts: list[FieldValues] = []
-    with _at_rest(module):
+    with at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
             some = {k: map_values(select(v, rows), policy.place) for k, v in inputs.items()}
             geometries = places_on_device(places or {}, rows, policy.device)
@@ -169,7 +169,7 @@ def measure(
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
     widths, vanishing = 0.0, 0
-    with _at_rest(module):
+    with at_rest(module):
         for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
             outputs = apply(module, scales, some.inputs, loader.policy, loop, steps, some.places)
@@ -207,7 +207,8 @@ def band_loss(
     return pinball(width, away, 1 - band.alpha, (weights or {}).get(band.of))
 
 
-def _move(module: nn.Module, normaliser: Normaliser, policy: PrecisionPolicy) -> None:
+def prepare(module: nn.Module, normaliser: Normaliser, policy: PrecisionPolicy) -> None:
+    """Move a module and its normaliser to the device, in the dtype of the weights."""
     policy.prepare_module(module)
     normaliser.to(policy.device, policy.weights)
 
@@ -217,7 +218,7 @@ def _size(inputs: FieldValues) -> int:
 
 
 @contextmanager
-def _at_rest(module: nn.Module) -> Iterator[None]:
+def at_rest(module: nn.Module) -> Iterator[None]:
     """Run the block in evaluation mode and without gradients.
 
     Not `inference_mode`: tensors that a module keeps from there could never enter a gradient.

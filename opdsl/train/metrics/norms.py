@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdsl.bases import Ends
+from opdsl.bases import EndConditions
 from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.nn.points.packed import Packed
 from opdsl.sampling import GridSampling, samplings_of
@@ -40,7 +40,7 @@ class GridAxes:
     periodic: tuple[bool, ...]
     lengths: tuple[float, ...]
     samplings: tuple[GridSampling, ...] | None = None
-    ends: tuple[Ends | None, ...] | None = None
+    ends: tuple[EndConditions | None, ...] | None = None
 
     @property
     def points(self) -> tuple[GridSampling, ...]:
@@ -48,9 +48,9 @@ class GridAxes:
         return samplings_of(self.periodic, self.samplings)
 
     @property
-    def conditions(self) -> tuple[Ends | None, ...]:
+    def conditions(self) -> tuple[EndConditions | None, ...]:
         """The conditions at the two ends of each axis; None for a periodic one."""
-        free: Ends = ("none", "none")
+        free: EndConditions = ("none", "none")
         return self.ends or tuple(None if x else free for x in self.periodic)
 
     @classmethod

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
+from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Graph, Port
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 from opdsl.sampling import offset
 from opdsl.syntax import tree
 from opdsl.train.config.symmetries import GridMap

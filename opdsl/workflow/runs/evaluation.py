@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from math import isfinite
@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
+from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
@@ -20,10 +21,16 @@ from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.workflow.runs.interpolation import (
+    Interpolation,
+    interpolation_warnings,
+    measure_interpolation,
+)
 from opdsl.workflow.runs.rollout import loop_of
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
 COLUMNS = {"samples": "samples", "rel_l2": "rel. L2", "rmse": "RMSE", "max_error": "max error"}
+INTERPOLATED = "interpolated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class SetErrors:
         source: the file, or `<data>` for arrays.
         metrics: the errors in physical units.
         coverage: of the calibrated band, if the run has one.
+        interpolation: the prediction at the resolution of training, interpolated, where this set
+            is finer.
     """
 
     name: str
@@ -45,6 +54,7 @@ class SetErrors:
     source: str
     metrics: Metrics
     coverage: Coverage | None = None
+    interpolation: Interpolation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the errors as plain data; an error that is not finite is None."""
@@ -55,7 +65,13 @@ class SetErrors:
             **{k: _finite(v) for k, v in self.metrics.to_json().items()},
             "split": self.split,
         }
-        return row | ({"coverage": asdict(self.coverage)} if self.coverage else {})
+        row |= {"coverage": asdict(self.coverage)} if self.coverage else {}
+        if self.interpolation is None:
+            return row
+        row["interpolated"] = _finite(self.interpolation.rel_l2)
+        row["trained_resolution"] = list(self.interpolation.trained)
+        reason = self.interpolation.reason
+        return row | ({"not_interpolated": reason} if reason else {})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,8 +114,10 @@ class Report:
         return _short(f"<Report {self.folder}: relative L2 error at {errors}{remainder}>")
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{x}</th>" for x in ("data", "set", *COLUMNS.values()))
-        rows = "".join(f"<tr>{''.join(_cells(x))}</tr>" for x in self.sets)
+        finer = any(x.interpolation for x in self.sets)
+        heads = ("data", "set", *COLUMNS.values(), *([INTERPOLATED] if finer else []))
+        head = "".join(f"<th>{x}</th>" for x in heads)
+        rows = "".join(f"<tr>{''.join(_cells(x)[: len(heads)])}</tr>" for x in self.sets)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
@@ -107,7 +125,9 @@ def _cells(errors: SetErrors) -> list[str]:
     values = (getattr(errors.metrics, x) for x in COLUMNS)
     numbers = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in values]
     words = SPLITS.get(errors.split, errors.split), errors.name
-    return [f"<td>{escape(x)}</td>" for x in (*words, *numbers)]
+    interpolated = errors.interpolation.rel_l2 if errors.interpolation else None
+    last = "-" if interpolated is None else f"{interpolated:.4g}"
+    return [f"<td>{escape(x)}</td>" for x in (*words, *numbers, last)]
 
 
 def _short(text: str, most: int = 180) -> str:
@@ -128,8 +148,12 @@ def evaluate_sets(
     sets: Mapping[str, Samples],
     settings: Settings,
     split: str,
+    trained: tuple[int, ...] | None,
 ) -> list[SetErrors]:
-    """Measure the errors on each set; device, precision and batch are those of the settings."""
+    """Measure the errors on each set; device, precision and batch are those of the settings.
+
+    `trained` is the resolution of training, from which predictions are interpolated to finer sets.
+    """
     return [
         SetErrors(
             samples.name,
@@ -148,9 +172,18 @@ def evaluate_sets(
                 loop=loop_of(graph, settings.rollout),
                 band=settings.band if settings.band.of else None,
             ),
+            interpolation=measure_interpolation(
+                module, normaliser, graph, samples, settings, trained
+            ),
         )
         for samples in sets.values()
     ]
+
+
+def warnings_about(graph: Graph, errors: Sequence[SetErrors]) -> list[Diagnostic]:
+    """Return the warning OP0656 if interpolation is better than the model on one of the sets."""
+    rows = [(x.name, x.metrics.rel_l2, x.interpolation) for x in errors]
+    return interpolation_warnings(graph, rows)
 
 
 def grid_axes(graph: Graph) -> dict[str, GridAxes]:

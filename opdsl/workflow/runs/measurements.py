@@ -28,7 +28,8 @@ from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
-from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets, warnings_about
+from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.report import make_report, selection
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def evaluate_run(
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
     module, normaliser = run.module, run.operator.normaliser
-    errors = evaluate_sets(module, normaliser, graph, sets, settings, part)
+    trained = trained_resolution(run.about)
+    errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
+    warn(warnings_about(graph, errors))
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [

@@ -32,7 +32,14 @@ from opdsl.workflow.runs.rollout import loop_of
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
-HIDDEN = ("data", "resolution", "split", "steps")  # of a row
+HIDDEN = (
+    "data",
+    "resolution",
+    "split",
+    "steps",
+    "trained_resolution",
+    "not_interpolated",
+)  # of a row
 
 
 def make_report(

@@ -55,6 +55,7 @@ from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
     grid_axes,
     latitude_samplings,
+    warnings_about,
 )
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
@@ -102,7 +103,7 @@ def begin_run(
         write_beginning(run, program, resolved, sets.division)
         if start:
             write_file(run / START, json.dumps(start.data(), indent=1).encode())
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
     return training.train(listener, resume=False)
 
 
@@ -140,7 +141,7 @@ def resume_run(
         if resumable.changed:
             write_file(run / SETTINGS, settings_text(resolved).encode())
         write_about(run, _moved(resumable, sets.division) | {"finished": None})
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
     return training.train(listener, resume=True)
 
 
@@ -235,6 +236,7 @@ class _Training:
     sets: _Sets
     frozen: FrozenPart | None
     symmetries: tuple[Symmetry, ...]
+    warn: Warn
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
         graph, settings = self.program.graph, self.resolved.settings
@@ -264,13 +266,15 @@ class _Training:
         best = load_trained(run, self.module)
         write_weights(run, self.module, best.normaliser)
         sets = self.sets.to_measure()
-        rows = {
-            split: [
-                x.to_json()
-                for x in evaluate_sets(self.module, best.normaliser, graph, some, settings, split)
-            ]
+        trained = self.sets.division.train.resolution
+        errors = {
+            split: evaluate_sets(
+                self.module, best.normaliser, graph, some, settings, split, trained
+            )
             for split, some in sets.items()
         }
+        self.warn(warnings_about(graph, [*errors["valid"], *errors["test"]]))
+        rows = {split: [x.to_json() for x in some] for split, some in errors.items()}
         end: dict[str, Any] = {
             "epochs": outcome.epochs,
             "step": outcome.steps,

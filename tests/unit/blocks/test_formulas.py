@@ -9,7 +9,8 @@ from scipy.signal import resample as scipy_resample
 from torch.utils.flop_counter import FlopCounterMode
 
 from opdsl import blocks
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 
 F64 = torch.float64

@@ -3,8 +3,9 @@
 import pytest
 
 from opdsl import blocks
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 
 D = Domain(name="D", axes=(Axis(name="x"), Axis(name="y")))

@@ -9,10 +9,11 @@ import opdsl
 from opdsl import blocks
 from opdsl.compiler import check
 from opdsl.export.python import emit_python
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
 from opdsl.ir.dims import Poly
 from opdsl.ir.ranks import rank_products, whole_products
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.spaces import VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
 F64, C128 = torch.float64, torch.complex128

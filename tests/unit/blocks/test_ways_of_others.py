@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from opdsl import blocks
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 
 D1 = Domain(name="D", axes=(Axis(name="x", boundary="periodic"),))
 D2 = Domain(name="D", axes=(Axis(name="x", boundary="periodic"), Axis(name="y")))

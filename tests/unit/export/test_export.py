@@ -28,8 +28,9 @@ from opdsl.diagnostics import OpError, Source
 from opdsl.export import emit_python, load_compiled, save_compiled, to_json
 from opdsl.export import folder as compiled
 from opdsl.export.sources import SourceCollection
+from opdsl.ir.axes import Axis
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 from opdsl.lower.module import lower
 from tests.hand_built import Writer

@@ -4,8 +4,9 @@ from opdsl.blocks.local.conv import Conv
 from opdsl.blocks.points.position import Position
 from opdsl.blocks.pointwise.linear import Linear
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.ir.axes import Axis
 from opdsl.ir.certificate import certify
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from tests.hand_built import Writer
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from opdsl.compiler import load
 from opdsl.ir import ends, orders
+from opdsl.ir.axes import Axis
 from opdsl.ir.convergence import behaviours, converge
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import Domain
 
 STATES = tuple(ends.TEXTS)
 TERMS = 9  # Taylor coefficients

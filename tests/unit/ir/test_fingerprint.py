@@ -10,9 +10,10 @@ from opdsl.blocks.pointwise.linear import Linear
 from opdsl.blocks.pointwise.sub import Sub
 from opdsl.blocks.spectral.resample import Resample
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.ir.axes import Axis
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 from tests.hand_built import SOURCE, Writer
 

@@ -3,7 +3,8 @@ from fractions import Fraction
 import pytest
 from pydantic import ValidationError
 
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Coarsen, Extend
 
 

@@ -4,8 +4,9 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
+from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Graph
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.module import OperatorModule, lower
 from tests.hand_built import Writer
 from tests.operators import Dense, Join, Wave, fourier, line, plane, ports

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.module import lower
 from tests.hand_built import Writer
 from tests.operators import Bend, Dense, Drop, Join, Place, Wave, fourier, line, plane

@@ -8,7 +8,8 @@ import pytest
 
 from opdsl.compiler import load
 from opdsl.diagnostics import OpError
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 from opdsl.summary import parse_at, summarise, to_json, to_text
 from opdsl.summary.table import human, memory
 from tests.hand_built import Flatten, Stencil, Writer, fno, residual, square, uno

@@ -22,7 +22,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.sampling import SAMPLINGS, GridSampling, positions
 
 Floats = NDArray[np.float64]
-Pair = Mapping[str, Floats]
+FieldPair = Mapping[str, Floats]
 
 MOST_POINTS = {1: 1 << 16, 2: 1 << 12}  # on each axis, by the number of axes
 MOST_SAMPLES = 1 << 31
@@ -120,7 +120,7 @@ def write_pairs(
     settings: GridSettings,
     name: str,
     roles: Mapping[str, Role],
-    pairs: Iterable[Pair],
+    pairs: Iterable[FieldPair],
     parameters: Mapping[str, str | int | float],
     progress: ProgressCallback | None,
 ) -> None:

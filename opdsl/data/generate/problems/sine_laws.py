@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate.problems.grid_pairs import GridSettings
-from opdsl.data.generate.sampling.sine_series import Values
+from opdsl.data.generate.sampling.sine_series import SeriesValues
 
 Floats = NDArray[np.float64]
 Distribution = Literal["in", "out"]
@@ -80,7 +80,7 @@ def measured_order(
     return order
 
 
-def second_differences(u: Values, h: float) -> Floats:
+def second_differences(u: SeriesValues, h: float) -> Floats:
     """Approximate Laplace u at the points of PLACES by a five-point stencil of width h."""
     x = PLACES
     neighbours = u(x - h, x) + u(x + h, x) + u(x, x - h) + u(x, x + h)

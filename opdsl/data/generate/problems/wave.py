@@ -25,7 +25,7 @@ from opdsl.data.generate.problems.sine_laws import (
     sine_law,
 )
 from opdsl.data.generate.sampling.half_waves import sines
-from opdsl.data.generate.sampling.sine_series import Values, amplitudes, series, squared_waves
+from opdsl.data.generate.sampling.sine_series import SeriesValues, amplitudes, series, squared_waves
 from opdsl.data.progress import ProgressCallback
 
 Floats = NDArray[np.float64]
@@ -99,7 +99,7 @@ def coefficients(seed: int, index: int, law: SineLaw, time: float) -> Floats:
 def _order(settings: GridSettings, law: SineLaw, time: float) -> float:
     """Order with which second differences in time and space of the first sample cancel."""
 
-    def at(t: float) -> Values:
+    def at(t: float) -> SeriesValues:
         return series(coefficients(settings.seed, 0, law, t))
 
     def residual(h: float) -> Floats:

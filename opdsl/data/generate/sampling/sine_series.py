@@ -14,7 +14,7 @@ from opdsl.data.generate.sampling.draws import uniforms
 
 Floats = NDArray[np.float64]
 
-Values = Callable[[Floats, Floats], Floats]
+SeriesValues = Callable[[Floats, Floats], Floats]
 """The values (m, n) of a function at points x (m,) and y (n,)."""
 
 
@@ -29,7 +29,7 @@ def squared_waves(terms: int) -> Floats:
     return np.asarray(k[:, None] ** 2 + k**2)
 
 
-def series(coefficients: Floats) -> Values:
+def series(coefficients: Floats) -> SeriesValues:
     """Return the sum of coefficients (K, K) times sin(pi i x) sin(pi j y)."""
     waves = np.pi * np.arange(1, len(coefficients) + 1)
     return lambda x, y: np.sin(np.outer(x, waves)) @ coefficients @ np.sin(np.outer(waves, y))

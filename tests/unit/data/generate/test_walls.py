@@ -97,13 +97,15 @@ def test_a_uniform_state_follows_the_reaction_alone(solve):
     assert after == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize(("solve", "order"), [(allen_cahn.split, 2), (allen_cahn.spectral, 4)])
-def test_errors_fall_with_the_order_of_the_method(solve, order):
+@pytest.mark.parametrize(
+    ("solve", "least", "most"), [(allen_cahn.split, 1.8, 2.2), (allen_cahn.spectral, 3.7, 6.0)]
+)
+def test_errors_fall_with_the_order_of_the_method(solve, least, most):
     c = coefficients()
     exact = allen_cahn.spectral(c, 0.02, 1.0, 400)
     errors = [np.linalg.norm(solve(c, 0.02, 1.0, n) - exact) for n in (10, 20, 40)]
     for coarse, fine in pairwise(errors):
-        assert np.log2(coarse / fine) == pytest.approx(order, abs=0.25)
+        assert least <= np.log2(coarse / fine) <= most
 
 
 def test_weights_of_exponential_differencing_are_those_of_runge_kutta_without_a_linear_part():

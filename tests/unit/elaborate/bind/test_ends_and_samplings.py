@@ -7,8 +7,8 @@ import pytest
 
 from opdsl.compiler import check
 from opdsl.export import from_json, to_json, to_program
+from opdsl.ir.axes import Axis
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.ir.spaces import Axis
 from opdsl.sampling import SAMPLINGS
 from tests.same_graph import assert_same
 

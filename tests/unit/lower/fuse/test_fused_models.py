@@ -10,7 +10,7 @@ from opdsl.lower.fuse import fusions
 from opdsl.lower.module import lower
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
-from opdsl.nn.spectral.basis_conv import BasisConv
+from opdsl.nn.spectral.half_waves.conv import BasisConv
 from tests.programs import graph
 
 pytestmark = pytest.mark.skipif(

@@ -4,8 +4,9 @@ import sys
 import pytest
 
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Work
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.plan.planner import RATES, plan_kernels, predict
 from tests.hand_built import Writer
 from tests.operators import Wave, fourier, plane

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 from opdsl.lower.plan import timings as module
 from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.lower.plan.tuning_case import Workload, node_case

@@ -8,8 +8,9 @@ import torch
 
 from opdsl import blocks
 from opdsl.blocks.local.disco_conv import least_points
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.nn.grid.difference import DifferenceConv, with_halo
 from opdsl.nn.grid.disco import DiscoConv, basis_size, hat_basis, stencil
 from opdsl.nn.sphere.disco import DiscoConv as SphericalDiscoConv

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from opdsl.blocks.attention.codomain_attention import CodomainAttention as Attend
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.nn.layers.codomain_attention import CodomainAttention
 
 GRIDS = {1: (9,), 2: (5, 6), 3: (3, 4, 5), 4: (2, 3, 2, 3)}

@@ -7,8 +7,9 @@ from opdsl.blocks.pointwise.linear import Linear
 from opdsl.blocks.pointwise.norm import Norm
 from opdsl.blocks.pointwise.skip import Skip
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 
 D = Domain(name="D", axes=(Axis(name="x", boundary="periodic"), Axis(name="y")))
 GRID = (7, 6)

@@ -8,7 +8,8 @@ import torch
 import opdsl
 from opdsl import Geometry, Packed
 from opdsl.blocks.attention.slice_attention import SliceAttention
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.axes import Axis
+from opdsl.ir.spaces import Domain, Space
 
 P = Domain(kind="points", name="P", ambient=1, measure="given", axes=(Axis(name="points"),))
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from opdsl import blocks
+from opdsl.ir.axes import Axis
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.spaces import Domain, Space
 from opdsl.nn.spectral.divergence_free import DivergenceFree, wave_numbers
 
 SIZES = [(15, 15), (15, 21), (16, 12), (16, 16), (7, 8, 9), (8, 8, 6)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from opdsl.bases import HALF_WAVES, capacity, carried
-from opdsl.nn.spectral import half_waves
+from opdsl.nn.spectral.half_waves import transforms as half_waves
 from opdsl.sampling import SAMPLINGS, positions
 
 F64 = torch.zeros((), dtype=torch.float64)

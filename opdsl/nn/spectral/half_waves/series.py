@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from opdsl.bases import Family
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral.interpolants import fractions, half_wave_frequencies, half_waves
+from opdsl.nn.spectral.half_waves.interpolants import fractions, half_wave_frequencies, half_waves
 from opdsl.sampling import GridSampling
 
 

@@ -8,7 +8,7 @@ import torch
 from opdsl.bases import HALF_WAVES, capacity, carried, interpolant, vanishing_interpolant
 from opdsl.compiler import check
 from opdsl.lower.module import lower
-from opdsl.nn.spectral.interpolants import (
+from opdsl.nn.spectral.half_waves.interpolants import (
     derivative_matrix,
     fractions,
     half_wave_analysis,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from opdsl.bases import terms
-from opdsl.nn.spectral.basis_conv import BasisConv
+from opdsl.nn.spectral.half_waves.conv import BasisConv
 from opdsl.sampling import positions
 
 F64 = torch.float64

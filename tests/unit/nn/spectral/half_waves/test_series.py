@@ -8,8 +8,8 @@ import torch
 from opdsl.compiler import check
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.lower.module import lower
-from opdsl.nn.spectral.half_wave_series import HalfWaveSeries
-from opdsl.nn.spectral.interpolants import fractions
+from opdsl.nn.spectral.half_waves.interpolants import fractions
+from opdsl.nn.spectral.half_waves.series import HalfWaveSeries
 from opdsl.sampling import SAMPLINGS
 
 LIKE = torch.empty(0, dtype=torch.float64)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from opdsl.bases import Family, Term
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral import half_waves
 from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
+from opdsl.nn.spectral.half_waves import transforms as half_waves
 from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
 from opdsl.sampling import GridSampling, offset
 from opdsl.spectrum import Bands, frequencies

@@ -1,0 +1,1 @@
+"""Functions between two ends: transforms, layers and interpolants in sines and cosines."""
