@@ -165,7 +165,7 @@ def _plan(
         roles=roles,
         count=settings.samples,
         boundary="WALL",
-        layout="node" if settings.sampling == "both" else "periodic",
+        layout="node" if settings.sampling == "both" else settings.sampling,
         parameters={**parameters, **common},
         walls=ENDS.get(settings.sampling, ()),
     )

@@ -124,10 +124,9 @@ def initial(seed: int, index: int, reaction: Reaction) -> Floats:
     return c
 
 
-def final(start: Floats, reaction: Reaction, finer: int = 1) -> Floats:
-    """Return the coefficients (..., modes, modes) at time t, with `finer` times as many steps."""
-    steps = finer * reaction.steps
-    return spectral(start, reaction.diffusivity, reaction.time, steps)
+def final(start: Floats, reaction: Reaction) -> Floats:
+    """Return the coefficients (..., modes, modes) at time t."""
+    return spectral(start, reaction.diffusivity, reaction.time, reaction.steps)
 
 
 def _pairs(settings: GridSettings, reaction: Reaction) -> Iterator[dict[str, Floats]]:

@@ -35,7 +35,8 @@ def spectral(c: Floats, diffusivity: float, time: float, steps: int) -> Floats:
     linear = 1 - diffusivity * _squared_waves(c.shape[-1])
 
     def nonlinear(c: Floats) -> Floats:
-        return -cosine_coefficients(values(c) ** 3)
+        u = values(c)
+        return -cosine_coefficients(u * u * u)  # a power is ten times slower
 
     return etdrk4(c, linear, nonlinear, time, steps)
 

@@ -165,6 +165,19 @@ def test_only_points_at_an_end_are_on_a_wall(tmp_path, sampling, walls):
         assert f["dimensions/y"][()] == pytest.approx(positions(sampling, 16))
 
 
+@pytest.mark.parametrize(
+    ("sampling", "fine", "coarse"),
+    [("lower", 32, 16), ("upper", 32, 16), ("interior", 31, 15), ("centres", 27, 9)],
+)
+def test_a_file_is_read_at_a_coarser_resolution_of_its_sampling(tmp_path, sampling, fine, coarse):
+    written(poisson, tmp_path / "fine.h5", resolution=fine, sampling=sampling)
+    _, f, u = written(poisson, tmp_path / "coarse.h5", resolution=coarse, sampling=sampling)
+    data = open_dataset(tmp_path / "fine.h5", resolution=coarse)
+    for name, direct in (("forcing", f), ("solution", u)):
+        values = data.values[name][:, 0].numpy()
+        assert values == pytest.approx(direct, abs=1e-6 * np.abs(direct).max())
+
+
 @pytest.mark.parametrize("problem", FIELDS)
 def test_equal_settings_give_equal_bytes_and_another_seed_other_data(tmp_path, problem):
     for name in ("a.h5", "b.h5"):
