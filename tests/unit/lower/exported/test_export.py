@@ -48,6 +48,13 @@ model M {
   output u : D -> R^1
   u = a |> pad(to = E) |> spectral_conv(out = 1, modes = 3) |> crop(to = D)
 }"""
+HALF_WAVES = """edition 2026
+model M {
+  domain D = grid(x: 0..1, boundary = dirichlet, sampling = centres, min = 9)
+  input a : D -> R^2
+  output u : D -> R^1
+  u = a |> spectral_conv(out = 1, modes = 3, basis = auto)
+}"""
 COMPLEX = """edition 2026
 model M {
   domain D = grid(x: 0..1, min = 12)
@@ -172,6 +179,14 @@ def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
     report = export(held, call, tmp_path / "m.onnx", kind="onnx")
     assert report.free is Free.ALL
     assert report.difference < 2e-6
+
+
+@pytest.mark.slow  # the exporter of torch takes ten seconds or more for each file
+@runtime
+def test_half_waves_are_for_every_resolution_in_onnx(tmp_path):
+    held = subject(HALF_WAVES)
+    report = export(held, ExportCall(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    assert report.free is Free.ALL
 
 
 @pytest.mark.slow  # the exporter of torch takes ten seconds or more for each file
