@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import every_kth, layout_of, simplest, size_text
 from opdsl.diagnostics import Diagnostic, Help, OpError
@@ -163,5 +162,5 @@ def _cures(graph: Graph, trained: str) -> list[str]:
 def _has_fourier_between_ends(graph: Graph) -> bool:
     """Return whether a Fourier layer acts on a model whose inputs have axes with ends."""
     ends = any(not all(x.space.domain.periodic) for x in graph.inputs)
-    blocks = [x.block for x in graph.nodes]
-    return ends and any(isinstance(x, SpectralConv) and x.basis == "fourier" for x in blocks)
+    circles = (any(x.block.circles(*graph.arguments(x))) for x in graph.nodes)
+    return ends and any(circles)
