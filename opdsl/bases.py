@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from opdsl.sampling import GridSampling
+from opdsl.sampling import GridSampling, points_at_ends
 
 Family = Literal["fourier", "sine", "cosine", "quarter_sine", "quarter_cosine"]
 Basis = Literal[
@@ -93,8 +93,12 @@ def _family(basis: Basis, ends: EndConditions | None, term: int) -> Family:
         return basis
     if term == 1:
         return "cosine"
-    lower, upper = ends or ("none", "none")
-    return FAMILY_OF[_parity(lower), _parity(upper)]
+    return family_of(ends or ("none", "none"))
+
+
+def family_of(ends: EndConditions) -> Family:
+    """Return the family that is even at Neumann ends and odd at all others."""
+    return FAMILY_OF[_parity(ends[0]), _parity(ends[1])]
 
 
 def _parity(condition: EndCondition) -> Parity:
@@ -196,7 +200,7 @@ def interpolant(
         return (family, "none") if carried(family, sampling) else None
     if sampling == "centres":
         return "cosine", "none"
-    has_point = (sampling in {"both", "lower"}, sampling in {"both", "upper"})
+    has_point = points_at_ends(sampling)
     for condition, point in zip(ends, has_point, strict=True):
         if not point and condition != "dirichlet":
             return None

@@ -39,6 +39,11 @@ def offset(sampling: GridSampling) -> float:
     return PLACES[sampling][0]
 
 
+def points_at_ends(sampling: GridSampling) -> tuple[bool, bool]:
+    """Return whether a point lies at the lower and at the upper end."""
+    return sampling in {"both", "lower"}, sampling in {"both", "upper"}
+
+
 def spacings(sampling: GridSampling, n: int) -> int:
     """Return how many spacings n points divide the axis into, at least 1."""
     extra = PLACES[sampling][1]
@@ -67,8 +72,7 @@ def end_weights(sampling: GridSampling, *, periodic: bool) -> tuple[float, float
     """
     if periodic or sampling == "centres":
         return 1.0, 1.0
-    lower = 0.5 if sampling in {"both", "lower"} else 1.5
-    upper = 0.5 if sampling in {"both", "upper"} else 1.5
+    lower, upper = (0.5 if point else 1.5 for point in points_at_ends(sampling))
     return lower, upper
 
 

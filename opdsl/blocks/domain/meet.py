@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, PositiveInt
 
-from opdsl.bases import FAMILY_OF, EndCondition, EndConditions, carried
+from opdsl.bases import EndConditions, carried, family_of
 from opdsl.bases import points_needed as points_of_modes
 from opdsl.ir import ends, orders
 from opdsl.ir.axes import Axis
@@ -16,11 +16,11 @@ from opdsl.ir.ends import AxisBehaviour, Behaviour, End
 from opdsl.ir.modes import each_axis
 from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.sampling import points_at_ends
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.bases import Family, Parity
 
 # `boundary` is what the axis declares; a pair is a condition for each end
 MeetCondition = Literal[
@@ -192,16 +192,16 @@ class Meet(Block):
                 at="by",
                 helps=("leave `by` out",),
             )
-        if self.by == "basis" and not carried(_family(conditions), axis.points):
+        if self.by == "basis" and not carried(family_of(conditions), axis.points):
             raise Refusal(
                 "OP0322",
-                f"the points of `{axis.name}` do not carry `{_family(conditions)}`",
+                f"the points of `{axis.name}` do not carry `{family_of(conditions)}`",
                 f"its sampling is `{axis.points}`",
                 at="by",
                 helps=("declare `sampling = both` or `sampling = centres`",),
             )
-        points = (axis.points in {"both", "lower"}, axis.points in {"both", "upper"})
-        bare = any(x == "dirichlet" and not p for x, p in zip(conditions, points, strict=True))
+        pairs = zip(conditions, points_at_ends(axis.points), strict=True)
+        bare = any(x == "dirichlet" and not point for x, point in pairs)
         if self.by == "lifting" and bare:
             raise Refusal(
                 "OP0322",
@@ -230,7 +230,7 @@ class Meet(Block):
 
     def _bound(self, v: Space, axis: int, conditions: EndConditions) -> Bound:
         if self.by == "basis":
-            family, sampling = _family(conditions), v.domain.axes[axis].points
+            family, sampling = family_of(conditions), v.domain.axes[axis].points
             m = self._counts(v)[axis]
             points = points_of_modes(family, sampling, m)
             note = f"`{family}` on points `{sampling}`: {points} for {m} functions"
@@ -271,7 +271,7 @@ class Meet(Block):
         change = ends.join(*inputs)
         for axis, at, x in zip(v.domain.axes, change.axes, self._conditions(v.domain), strict=True):
             if x and self.by == "basis":
-                found.append(orders.half_waves(axis, at, _family(x)))
+                found.append(orders.half_waves(axis, at, family_of(x)))
             elif x and "neumann" in x:
                 found.append(Order(2, f"slopes from three points at the ends of {axis.name}"))
         return min(found, key=lambda y: y.value)
@@ -289,8 +289,3 @@ class Meet(Block):
         counts = self._counts(v) if self.by == "basis" else ()
         by = "factor" if self.by == "auto" else self.by
         return meet.Meet(self._conditions(v.domain), sampling, by, counts)
-
-
-def _family(conditions: EndConditions) -> Family:
-    parity: dict[EndCondition, Parity] = {"dirichlet": "odd", "neumann": "even"}
-    return FAMILY_OF[parity[conditions[0]], parity[conditions[1]]]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from opdsl.bases import FAMILY_OF, EndConditions, Parity
+from opdsl.bases import EndConditions, family_of
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis
-from opdsl.sampling import PLACES, GridSampling
+from opdsl.nn.spectral.transforms import apply_along_axis
+from opdsl.sampling import GridSampling, offset, spacings
 
 AxisRule = Callable[[Tensor, int], Tensor]  # a function and the axis, counted in the tensor
 
@@ -63,8 +64,7 @@ class _Projection:
     """The part of a function in the first functions of a basis, along one axis."""
 
     def __init__(self, ends: EndConditions, sampling: GridSampling, modes: int) -> None:
-        parities: tuple[Parity, ...] = tuple("odd" if x == "dirichlet" else "even" for x in ends)
-        self.family = FAMILY_OF[parities[0], parities[1]]
+        self.family = family_of(ends)
         self.sampling, self.modes = sampling, modes
 
     def __call__(self, v: Tensor, axis: int) -> Tensor:
@@ -72,8 +72,7 @@ class _Projection:
         like = torch.empty(0, dtype=v.dtype, device=v.device)
         down = analysis(self.family, self.sampling, n, self.modes, like)
         up = synthesis(self.family, self.sampling, n, self.modes, like)
-        projected: Tensor = torch.tensordot(v, up @ down, ([axis], [1]))  # which has no types
-        return projected.movedim(-1, axis)
+        return apply_along_axis(v, axis, up @ down)
 
 
 class _Correction:
@@ -104,11 +103,10 @@ class _Correction:
 
     def _distances(self, v: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """Return the distances from the lower and the upper end as fractions, exact at both."""
-        first, more = PLACES[self.sampling]
-        n = v.shape[axis]
+        n, first = v.shape[axis], offset(self.sampling)
         index = torch.arange(n, dtype=torch.float64, device=v.device)
-        spacings = max(n + more, 1)
-        return (index + first) / spacings, (spacings - first - index) / spacings
+        count = spacings(self.sampling, n)
+        return (index + first) / count, (count - first - index) / count
 
     def _factor(self, below: Tensor, above: Tensor) -> Tensor:
         """Return a wave that is odd at Dirichlet ends and even at the other one."""
@@ -127,14 +125,13 @@ class _Correction:
 
     def _slope(self, v: Tensor, axis: int, *, upper: bool) -> Tensor:
         """Return the slope at an end, per length of the axis."""
-        first, more = PLACES[self.sampling]
-        n = v.shape[axis]
-        spacings = n + more
-        near = spacings - first - (n - 1) if upper else first  # spacings from end to first point
+        n, first = v.shape[axis], offset(self.sampling)
+        count = spacings(self.sampling, n)
+        near = count - first - (n - 1) if upper else first  # spacings from the end to a point
         points = [near, near + 1, near + 2]
         total = torch.zeros_like(v.narrow(axis, 0, 1))
         for i, s in enumerate(points):
             a, b = (x for j, x in enumerate(points) if j != i)
             weight = -(a + b) / ((s - a) * (s - b))
             total = total + weight * v.narrow(axis, n - 1 - i if upper else i, 1)
-        return total * (-spacings if upper else spacings)
+        return total * (-count if upper else count)

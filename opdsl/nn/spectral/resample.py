@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from opdsl.bases import Family, Lift
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral.half_waves.interpolants import along, resampling_matrix
-from opdsl.nn.spectral.transforms import batched_left_matmul, irfft, rfft, with_real_column
+from opdsl.nn.spectral.half_waves.interpolants import resampling_matrix
+from opdsl.nn.spectral.transforms import apply_along_axis, irfft, rfft, with_real_column
 from opdsl.sampling import GridSampling
 
 MATRIX_PRODUCT_LIMIT = (
@@ -89,7 +88,7 @@ class Resample(nn.Module):
         matrix = resampling_matrix(
             *kind, v.shape[axis + 1], size, dtype=pairs.dtype, device=v.device
         )
-        y = along(pairs, axis + 1, matrix)
+        y = apply_along_axis(pairs, axis + 1, matrix)
         return torch.view_as_complex(y) if v.is_complex() else y
 
     def extra_repr(self) -> str:
@@ -108,11 +107,7 @@ def _resample_dft(x: Tensor, size: Size) -> Tensor:
     for axis, m in enumerate(size, start=1):
         n = x.shape[axis]
         if n != m:
-            before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-            y = batched_left_matmul(
-                _resampling_matrix(n, m, x.dtype, x.device), x.reshape(before, n, behind)
-            )
-            x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
+            x = apply_along_axis(x, axis, _resampling_matrix(n, m, x.dtype, x.device))
     return x
 
 

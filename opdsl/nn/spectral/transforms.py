@@ -252,15 +252,19 @@ def batched_left_matmul(matrix: Tensor, z: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
+def apply_along_axis(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """Apply a matrix (size, n) along one axis of n points without moving it."""
+    before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    y = batched_left_matmul(matrix, x.reshape(before, x.shape[axis], behind))
+    # `len` would fix the size in an exported program
+    return y.reshape(*x.shape[:axis], matrix.shape[0], *x.shape[axis + 1 :])
+
+
 def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Apply a matrix (size, grid) along each axis: (batch, *grid, c) -> (batch, *size, c)."""
-    batch, *grid, channels = x.shape
-    lead = batch
-    for axis, matrix in enumerate(matrices):
-        behind = math.prod(grid[axis + 1 :]) * channels
-        x = batched_left_matmul(matrix, x.reshape(lead, grid[axis], behind))
-        lead *= len(matrix)
-    return x.reshape(batch, *map(len, matrices), channels)
+    for axis, matrix in enumerate(matrices, start=1):
+        x = apply_along_axis(x, axis, matrix)
+    return x
 
 
 def dft_matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:

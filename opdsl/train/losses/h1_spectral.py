@@ -10,7 +10,8 @@ from torch import Tensor
 from opdsl.bases import vanishing_interpolant
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.precision import no_autocast
-from opdsl.nn.spectral.half_waves.interpolants import along, derivative_matrix
+from opdsl.nn.spectral.half_waves.interpolants import derivative_matrix
+from opdsl.nn.spectral.transforms import apply_along_axis
 from opdsl.train.losses import Loss
 from opdsl.train.losses.h1 import derivative
 from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide
@@ -51,7 +52,7 @@ def spectral_derivatives(u: Tensor, grid: GridAxes) -> Iterator[Tensor]:
             continue
         matrix = derivative_matrix(*chosen, sampling, u.shape[axis], u.dtype, u.device)
         with no_autocast(u):
-            yield along(u, axis, matrix) / length
+            yield apply_along_axis(u, axis, matrix) / length
 
 
 def _h1_norm(u: Tensor, grid: GridAxes) -> Tensor:

@@ -14,7 +14,11 @@ from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.half_waves import transforms as half_waves
-from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
+from opdsl.nn.spectral.transforms import (
+    INVERSE_TRANSFORMS,
+    TRUNCATED_TRANSFORMS,
+    apply_along_axis,
+)
 from opdsl.sampling import GridSampling, offset
 from opdsl.spectrum import Bands, check_points, frequencies
 
@@ -206,25 +210,25 @@ class BasisConv(nn.Module):
         counts = [len(band) for band in bands]
         pairs = [(term[last], self.samplings[last]) for term in self.terms]
         down = [half_waves.analysis(*x, grid[last], counts[last], u) for x in pairs]
-        stacked = _along(u, last + 1, torch.cat(down) if terms > 1 else down[0])
+        stacked = apply_along_axis(u, last + 1, torch.cat(down) if terms > 1 else down[0])
         # views of each term, (batch, *grid of the other axes, functions, c)
         parts = stacked.reshape(batch, *grid[:last], terms, counts[last], channels).unbind(last + 1)
         results = [self._on_other_axes(z, i, bands, size) for i, z in enumerate(parts)]
         up = [half_waves.synthesis(*x, size[last], counts[last], u) for x in pairs]
         if terms == 1:
-            return _along(results[0], last + 1, up[0])
-        return _along(torch.cat(results, last + 1), last + 1, torch.cat(up, 1))
+            return apply_along_axis(results[0], last + 1, up[0])
+        return apply_along_axis(torch.cat(results, last + 1), last + 1, torch.cat(up, 1))
 
     def _on_other_axes(self, z: Tensor, term: int, bands: Bands, size: Size) -> Tensor:
         """Transform all axes but the last, multiply by R, and transform them back."""
         families = list(zip(self.terms[term], self.samplings, strict=True))[:-1]
         for i in reversed(range(len(families))):
-            z = _along(
+            z = apply_along_axis(
                 z, i + 1, half_waves.analysis(*families[i], z.shape[i + 1], len(bands[i]), z)
             )
         z = self._mix(z, term)
         for i, kind in enumerate(families):
-            z = _along(z, i + 1, half_waves.synthesis(*kind, size[i], len(bands[i]), z))
+            z = apply_along_axis(z, i + 1, half_waves.synthesis(*kind, size[i], len(bands[i]), z))
         return z
 
     # --- transforms -----------------------------------------------------------------------------
@@ -339,7 +343,7 @@ def _analysed(
     if kernel == "fft":
         return half_waves.fast_analysis(z, axis, family, sampling, m)
     matrix = half_waves.analysis(family, sampling, z.shape[axis], m, z)
-    return _along(z, axis, matrix)
+    return apply_along_axis(z, axis, matrix)
 
 
 def _synthesised(
@@ -348,12 +352,4 @@ def _synthesised(
     """Evaluate half-waves at n points along one axis of a real tensor."""
     if kernel == "fft":
         return half_waves.fast_synthesis(z, axis, family, sampling, n)
-    return _along(z, axis, half_waves.synthesis(family, sampling, n, z.shape[axis], z))
-
-
-def _along(z: Tensor, axis: int, matrix: Tensor) -> Tensor:
-    """Apply a matrix (r, n) along one axis without moving it."""
-    behind = math.prod(z.shape[axis + 1 :])
-    y = torch.matmul(matrix, z.reshape(*z.shape[: axis + 1], behind))
-    # `len` would fix the size in an exported program
-    return y.reshape(*z.shape[:axis], matrix.shape[0], *z.shape[axis + 1 :])
+    return apply_along_axis(z, axis, half_waves.synthesis(family, sampling, n, z.shape[axis], z))

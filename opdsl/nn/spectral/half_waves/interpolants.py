@@ -6,14 +6,15 @@ A polynomial takes up the values at some ends, and the rest is expanded in a fam
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from opdsl.bases import CAPACITY, PARITIES, Family, Lift
+from opdsl.bases import PARITIES, Family, Lift, capacity
 from opdsl.nn.eager_cache import eager_cached
+from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis, wave_numbers
 from opdsl.sampling import GridSampling, offset, spacings
+
+FLOAT64 = torch.empty(0, dtype=torch.float64, device="cpu")  # in which matrices are computed
 
 
 def fractions(sampling: GridSampling, n: int) -> Tensor:
@@ -22,43 +23,11 @@ def fractions(sampling: GridSampling, n: int) -> Tensor:
     return steps / spacings(sampling, n)
 
 
-def half_wave_frequencies(family: Family, modes: int) -> Tensor:
-    """Return the half-waves between the ends of the first functions of a family, (modes,)."""
-    first = {"sine": 1.0, "cosine": 0.0}.get(family, 0.5)
-    return torch.arange(modes, dtype=torch.float64, device="cpu") + first
-
-
-def half_waves(family: Family, modes: int, t: Tensor) -> Tensor:
-    """Evaluate the first functions of a family at fractions t, (points, modes)."""
-    angles = torch.pi * t[:, None] * half_wave_frequencies(family, modes)
-    return angles.sin() if PARITIES[family][0] == "odd" else angles.cos()
-
-
 def half_wave_slopes(family: Family, modes: int, t: Tensor) -> Tensor:
     """Evaluate the derivatives of the first functions of a family, (points, modes)."""
-    k = torch.pi * half_wave_frequencies(family, modes)
+    k = torch.pi * wave_numbers(family, modes)
     angles = t[:, None] * k
     return k * (angles.cos() if PARITIES[family][0] == "odd" else -angles.sin())
-
-
-def half_wave_modes(family: Family, sampling: GridSampling, n: int) -> int:
-    """Return the number of functions that n points determine."""
-    return n + CAPACITY[sampling][family]
-
-
-def half_wave_analysis(family: Family, sampling: GridSampling, n: int) -> Tensor:
-    """Return the matrix from values at n points to coefficients, (modes, n).
-
-    The functions are orthogonal in the quadrature that halves the weight of points at ends.
-    """
-    weights = torch.ones(n, dtype=torch.float64, device="cpu")
-    for sided, at in (("lower", 0), ("upper", -1)):
-        if sampling in {"both", sided}:
-            weights[at] = 0.5
-    phi = half_waves(family, half_wave_modes(family, sampling, n), fractions(sampling, n))
-    weighted = phi * weights[:, None]
-    squares = (phi * weighted).sum(0)
-    return (weighted / squares).T
 
 
 def _polynomials(family: Family, lift: Lift, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +68,8 @@ def _half_wave_coefficients(
     ends = _end_values(lift, n)
     values, _ = _polynomials(family, lift, fractions(sampling, n))
     rest = torch.eye(n, dtype=torch.float64, device="cpu") - values @ ends
-    return ends, half_wave_analysis(family, sampling, n) @ rest
+    most = capacity(family, sampling, n)
+    return ends, analysis(family, sampling, n, most, FLOAT64) @ rest
 
 
 def _wave_coefficients(n: int, modes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,10 +114,10 @@ def resampling_matrix(
         k, cosines, sines = _wave_coefficients(n, min(n, size) // 2)
         angles = 2 * torch.pi * (t - offset(sampling) / n)[:, None] * k
         return (angles.cos() @ cosines + angles.sin() @ sines).to(device, dtype)
-    ends, analysis = _half_wave_coefficients(family, lift, sampling, n)
-    kept = min(half_wave_modes(family, sampling, n), half_wave_modes(family, sampling, size))
+    ends, coefficients = _half_wave_coefficients(family, lift, sampling, n)
+    kept = min(capacity(family, sampling, n), capacity(family, sampling, size))
     values, _ = _polynomials(family, lift, t)
-    waves = half_waves(family, kept, t) @ analysis[:kept]
+    waves = synthesis(family, sampling, size, kept, FLOAT64) @ coefficients[:kept]
     return (values @ ends + waves).to(device, dtype)
 
 
@@ -172,14 +142,7 @@ def derivative_matrix(
         angles = (t - offset(sampling) / n)[:, None] * k
         slopes = (-angles.sin() * k) @ cosines + (angles.cos() * k) @ sines
         return slopes.to(device, dtype)
-    ends, analysis = _half_wave_coefficients(family, lift, sampling, n)
+    ends, coefficients = _half_wave_coefficients(family, lift, sampling, n)
     _, slopes = _polynomials(family, lift, t)
-    modes = half_wave_modes(family, sampling, n)
-    return (slopes @ ends + half_wave_slopes(family, modes, t) @ analysis).to(device, dtype)
-
-
-def along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
-    """Multiply an axis of x by a matrix (m, n): the axis has m points afterwards."""
-    shape = x.shape
-    flat = x.reshape(math.prod(shape[:axis]), shape[axis], -1)
-    return (matrix @ flat).reshape(*shape[:axis], matrix.shape[0], *shape[axis + 1 :])
+    modes = capacity(family, sampling, n)
+    return (slopes @ ends + half_wave_slopes(family, modes, t) @ coefficients).to(device, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from opdsl.bases import Family
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
-from opdsl.nn.spectral.half_waves.interpolants import fractions, half_wave_frequencies, half_waves
+from opdsl.nn.spectral.half_waves.interpolants import FLOAT64, fractions
+from opdsl.nn.spectral.half_waves.transforms import synthesis, wave_numbers
 from opdsl.sampling import GridSampling
 
 
@@ -70,8 +72,7 @@ class HalfWaveSeries(nn.Module):
     def _term(self, term: int, weight: Tensor, size: Size) -> Tensor:
         w = weight[term]
         for axis, family in enumerate(self.terms[term].split()):
-            t = fractions(self.samplings[axis], size[axis])
-            phi = _functions(family, self.modes[axis], t).to(w)
+            phi = _functions(family, self.modes[axis], self.samplings[axis], size[axis]).to(w)
             w = torch.tensordot(w, phi, dims=([0], [1]))  # moves this axis behind the channels
         return w.movedim(0, -1)
 
@@ -88,23 +89,14 @@ def _frequencies(family: str, modes: int) -> Tensor:
     """Return the periods of each function over the axis, (functions,)."""
     if family == "fourier":
         return (torch.arange(2 * modes + 1, dtype=torch.float64) + 1).div(2, rounding_mode="floor")
-    return half_wave_frequencies(_half_wave(family), modes) / 2
+    return wave_numbers(cast("Family", family), modes) / 2
 
 
-def _functions(family: str, modes: int, t: Tensor) -> Tensor:
-    """Evaluate the functions of an axis at fractions t, (points, functions)."""
+def _functions(family: str, modes: int, sampling: GridSampling, n: int) -> Tensor:
+    """Evaluate the functions of an axis at its n points, (points, functions)."""
     if family != "fourier":
-        return half_waves(_half_wave(family), modes, t)
+        return synthesis(cast("Family", family), sampling, n, modes, FLOAT64)
+    t = fractions(sampling, n)
     angles = 2 * math.pi * t[:, None] * torch.arange(1, modes + 1, dtype=t.dtype)
     pairs = torch.stack((angles.cos(), angles.sin()), 2).flatten(1)
     return torch.cat((torch.ones_like(t)[:, None], pairs), 1)
-
-
-def _half_wave(name: str) -> Family:
-    families: dict[str, Family] = {
-        "sine": "sine",
-        "cosine": "cosine",
-        "quarter_sine": "quarter_sine",
-        "quarter_cosine": "quarter_cosine",
-    }
-    return families[name]

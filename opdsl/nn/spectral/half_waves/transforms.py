@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from opdsl.bases import PARITIES, Family, capacity, completed, extrapolated
-from opdsl.sampling import GridSampling, offset, spacings
+from opdsl.sampling import GridSampling, offset, points_at_ends, spacings
 
 # --- matrices ---------------------------------------------------------------------------------
 
@@ -69,15 +69,11 @@ def _build(name: str, family: Family, sampling: GridSampling, n: int, m: int) ->
     count = ends.shape[0]  # `len` would fix the size in an exported program
     phi = _values(family, places, count, m)
     weights = torch.ones(count, dtype=torch.float64, device="cpu")
-    for end, index in ((offset(places) == 0, 0), (_has_upper(places), -1)):
-        if end:
+    for point, index in zip(points_at_ends(places), (0, -1), strict=True):
+        if point:
             weights[index] = 0.5
     weighted = phi * weights
     return weighted / (weighted * phi).sum(1, keepdim=True) @ ends
-
-
-def _has_upper(sampling: GridSampling) -> bool:
-    return sampling in ("both", "upper")
 
 
 def check_modes(family: Family, sampling: GridSampling, n: int, m: int) -> None:
@@ -113,6 +109,11 @@ def _values(family: Family, sampling: GridSampling, n: int, m: int) -> Tensor:
     turns = (first[:, None] * double).double() % (8 * N)
     angle = turns * (math.pi / (4 * N))
     return angle.sin() if PARITIES[family][0] == "odd" else angle.cos()
+
+
+def wave_numbers(family: Family, m: int) -> Tensor:
+    """Return the half-waves between the ends of the first m functions, float64, (m,)."""
+    return _double_wave_numbers(family, m).double() / 2
 
 
 def _double_wave_numbers(family: Family, m: int) -> Tensor:
@@ -185,7 +186,7 @@ def _continued(x: Tensor, axis: int, family: Family, sampling: GridSampling) -> 
     if sampling == "centres":
         half = torch.cat((x, sign * x.flip(axis)), axis)
     else:
-        n, first, last = x.shape[axis], sampling in ("both", "lower"), _has_upper(sampling)
+        n, (first, last) = x.shape[axis], points_at_ends(sampling)
         inside = x.narrow(axis, int(first), n - first - last)
         zero = torch.zeros_like(x.narrow(axis, 0, 1))
         ends = (

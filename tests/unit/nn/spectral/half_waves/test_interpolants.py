@@ -9,12 +9,12 @@ from opdsl.bases import HALF_WAVES, capacity, carried, interpolant, vanishing_in
 from opdsl.compiler import check
 from opdsl.lower.module import lower
 from opdsl.nn.spectral.half_waves.interpolants import (
+    FLOAT64,
     derivative_matrix,
     fractions,
-    half_wave_analysis,
-    half_waves,
     resampling_matrix,
 )
+from opdsl.nn.spectral.half_waves.transforms import analysis, synthesis
 from opdsl.nn.spectral.resample import Resample, resample
 from opdsl.sampling import SAMPLINGS
 from opdsl.train.losses.h1_spectral import rel_h1_spectral, spectral_derivatives
@@ -43,8 +43,8 @@ def close(found, want, atol=1e-11):
 def test_analysis_finds_the_coefficients_of_every_function(family, sampling, n):
     m = capacity(family, sampling, n)
     phi = torch.stack([wave(family, k, fractions(sampling, n))[0] for k in range(m)], 1)
-    close(half_waves(family, m, fractions(sampling, n)), phi)
-    close(half_wave_analysis(family, sampling, n) @ phi, torch.eye(m, dtype=torch.float64))
+    close(synthesis(family, sampling, n, m, FLOAT64), phi)
+    close(analysis(family, sampling, n, m, FLOAT64) @ phi, torch.eye(m, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("family", "sampling"), PAIRS)
