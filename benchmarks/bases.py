@@ -174,6 +174,30 @@ def closed_form(generate: Callable[..., object], name: str, fields: tuple[str, s
     return generated(generate, name, fields, resolution=64, **how)
 
 
+def sine_problem(
+    generate: Callable[..., object], name: str, fields: tuple[str, str], samples: int
+) -> Problem:
+    """Return a problem in closed form, tested in and out of distribution."""
+    out = {"samples": 256, "seed": 3, "distribution": "out"}
+    return Problem(
+        closed_form(generate, f"{name}_train", fields, samples=samples, seed=0),
+        {
+            "in": closed_form(generate, f"{name}_in", fields, samples=256, seed=2),
+            "out": closed_form(generate, f"{name}_out", fields, **out),
+        },
+        seconds=150,
+        batch=16,
+        rate=4e-3,
+        rows={
+            "sines and cosines": spec(name),
+            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
+            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
+            "UNet": lambda: UNet(64),
+        },
+        norm=1,
+    )
+
+
 FLOW, FORCED, WAVE = ("coefficient", "pressure"), ("forcing", "solution"), ("initial", "final")
 FLIPS = (lambda z: z.flip(-1), lambda z: z.flip(-2))
 SWAP = (lambda z: z.mT,)
@@ -211,44 +235,8 @@ PROBLEMS: dict[str, Problem] = {
         symmetric=("sines and cosines, symmetries",),
         moves=SWAP,
     ),
-    "poisson": Problem(
-        closed_form(poisson.generate, "poisson_train", FORCED, samples=1024, seed=0),
-        {
-            "in": closed_form(poisson.generate, "poisson_in", FORCED, samples=256, seed=2),
-            "out": closed_form(
-                poisson.generate, "poisson_out", FORCED, samples=256, seed=3, distribution="out"
-            ),
-        },
-        seconds=150,
-        batch=16,
-        rate=4e-3,
-        rows={
-            "sines and cosines": spec("poisson"),
-            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
-            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
-            "UNet": lambda: UNet(64),
-        },
-        norm=1,
-    ),
-    "wave": Problem(
-        closed_form(wave.generate, "wave_train", WAVE, samples=512, seed=0),
-        {
-            "in": closed_form(wave.generate, "wave_in", WAVE, samples=256, seed=2),
-            "out": closed_form(
-                wave.generate, "wave_out", WAVE, samples=256, seed=3, distribution="out"
-            ),
-        },
-        seconds=150,
-        batch=16,
-        rate=4e-3,
-        rows={
-            "sines and cosines": spec("wave"),
-            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
-            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
-            "UNet": lambda: UNet(64),
-        },
-        norm=1,
-    ),
+    "poisson": sine_problem(poisson.generate, "poisson", FORCED, 1024),
+    "wave": sine_problem(wave.generate, "wave", WAVE, 512),
 }
 
 # Raonic et al. 2023, table 1: median relative L1 at 64x64, in and out of distribution, in percent

@@ -45,7 +45,7 @@ class Convergence:
 
     @property
     def end_texts(self) -> tuple[str, ...]:
-        """What is known at the ends of outputs: `u vanishes at both ends of x and y`."""
+        """The facts at the ends of outputs as text: `u vanishes at both ends of x and y`."""
         known = ((x.name, describe(x.space.domain, at)) for x, at in self.at_ends)
         return tuple(f"{name} {', '.join(texts)}" for name, texts in known if texts)
 

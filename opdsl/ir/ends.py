@@ -1,4 +1,4 @@
-"""What is known about functions at the ends of their axes: a small lattice, and its rules.
+"""Facts about functions at the ends of their axes: a small lattice, and its rules.
 
 Near an end a smooth function is a0 + a1 d + a2 d^2 + ... with the distance d from the end. `End`
 says which of these coefficients are zero; each block maps what is known about its inputs to what
@@ -76,7 +76,7 @@ class Seam(IntEnum):
 
 @value
 class AxisBehaviour:
-    """What is known about a function on one axis.
+    """Facts about a function on one axis.
 
     Attributes:
         lower, upper: the facts at the ends; nothing on a periodic axis.
@@ -95,7 +95,7 @@ class AxisBehaviour:
 
 @value
 class Behaviour:
-    """What is known about a function: at the ends of each axis, and how smooth it is inside.
+    """Facts about a function at the ends of each axis, and its smoothness inside.
 
     Attributes:
         axes: one entry for each axis of its domain.

@@ -82,12 +82,12 @@ def test_arrays_in_memory_are_where_the_program_says():
 
 
 def test_training_begins_with_a_warning_where_data_contradict_the_boundary(pair):
-    told = []
+    messages = []
     program = LINE.format(options="boundary = dirichlet..none, sampling = centres, ")
     fields = {"data.fields.a": "x", "data.fields.u": "y"}
     opdsl.train(
-        program, data=str(pair), out=pair.parent / "run", warn=told.extend, **fields, **QUICK
+        program, data=str(pair), out=pair.parent / "run", warn=messages.extend, **fields, **QUICK
     )
-    (said,) = [x for x in told if x.code == "OP0653"]
+    (said,) = [x for x in messages if x.code == "OP0653"]
     # y = 3 x is 3 at the lower end, with the mean square 9 (27 - 1) / 6 over 1..3
     assert f"up to {3 / (9 * 26 / 6) ** 0.5:.2g} of its RMS at the lower end of `x`" in said.message
