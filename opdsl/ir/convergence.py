@@ -65,7 +65,7 @@ class Convergence:
                 "value": "spectral" if order == SPECTRAL else order,
                 "node": self.node.path if self.node else None,
                 "because": self.text,
-                "place": self.place,
+                "at": self.place,
             },
             "ends": list(self.end_texts),
         }

@@ -99,6 +99,19 @@ WRONG = {
     "OP0312": ("input z : D -> C^2", "bad = a + z"),
     "OP0313": ("bad = b |> pad(to = E)",),
     "OP0320": ("require 1 > 2",),
+    "OP0321": ("domain L = grid(x: 0..1, boundary = periodic..none)",),
+    "OP0322": ("domain L = grid(x: 0..1, boundary = periodic, sampling = both)",),
+    "OP0323": (
+        "domain L = grid(x: 0..1, boundary = periodic, min = 9)",
+        "input f : L -> R^1",
+        "bad = f |> spectral_conv(modes = 2, basis = sine)",
+    ),
+    "OP0324": (
+        "domain L = grid(x: 0..1, boundary = dirichlet, min = 9)",
+        "input f : L -> R^1",
+        "output bad : L -> R^1, ends = dirichlet",
+        "bad = f |> linear(out = 1)",
+    ),
 }
 
 

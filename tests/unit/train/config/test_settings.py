@@ -85,7 +85,7 @@ def test_every_mistake_is_told_at_once():
         ("optimizer.lr", float("inf"), "a number above 0"),
         ("batch", 2.5, "a whole number from 1"),
         ("batch", True, "a whole number from 1"),
-        ("loss", "h2", "one of h1, l2"),
+        ("loss", "h2", "one of h1, h1_spectral, l2"),
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),
