@@ -42,6 +42,8 @@ HERE = Path(__file__).parent
 SPECS = HERE.parent / "specs"
 RESULTS = HERE / "results" / "bases.json"
 TICKS = 1000  # of the schedule of the rate, which follows the time
+# sines on an axis of the linear multipliers; as many as the data have in Poisson and wave
+LINEAR_MODES = {"darcy": 12, "poisson": 16, "wave": 24}
 WARM_UP = 3  # steps before the clock starts
 EVALUATED = 10  # samples of a batch in evaluation
 
@@ -462,9 +464,8 @@ def run(name: str, problem: Problem, prefix: str, seeds: int) -> None:
     entries = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(x["problem"], x["row"], x.get("seed")) for x in entries}
     processor = torch.backends.cpu.get_cpu_capability()
-    if name != "darcy_files" and not prefix:
-        modes = 12 if name == "darcy" else 24
-        for row, figures in multipliers(problem, modes).items():
+    if name in LINEAR_MODES and not prefix:
+        for row, figures in multipliers(problem, LINEAR_MODES[name]).items():
             if (name, row, None) not in done:
                 save({"problem": name, "row": row, **figures})
     for seed in range(seeds):
