@@ -1,0 +1,34 @@
+"""`open_arrays`: the named arrays of a file of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opdsl.data.arrays.formats import FORMATS
+from opdsl.data.arrays.listing import ArrayFile
+from opdsl.data.io.data_file import open_data_file
+from opdsl.data.io.locate import unopened, unreadable
+
+
+@contextmanager
+def open_arrays(path: Path, source: str) -> Iterator[ArrayFile]:
+    """Open a file for the duration of the block.
+
+    Args:
+        path: a file.
+        source: the path as the user wrote it.
+
+    Raises:
+        OpError: OP0610 the format is unknown, or the file is damaged; OP0615 it points outside.
+    """
+    try:
+        with open_data_file(path, source) as file:
+            form = next((x for x in FORMATS if x.matches(file)), None)
+            if form is None:
+                raise unreadable("the format is unknown", source, *(x.summary for x in FORMATS))
+            with form.open(file) as arrays:
+                yield arrays
+    except OSError as error:
+        raise unopened(error, source) from error
