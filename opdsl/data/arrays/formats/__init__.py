@@ -22,8 +22,8 @@ class ArrayFormat:
     Attributes:
         summary: what can be read, as a phrase for messages: `HDF5 (.h5, .hdf5, .mat v7.3)`.
         matches: tests a file by its first bytes, its contents or, where neither can tell, its name.
-        open: opens a file for the duration of a block. Raises OpError: OP0610 the file is damaged or
-            too large, OP0615 it points outside itself, and where a library is missing OP0610 with
+        open: opens a file for the duration of a block. Raises OpError: OP0610 the file is damaged
+            or too large, OP0615 it points outside itself; where a library is missing OP0610 with
             the extra to install.
     """
 
