@@ -39,7 +39,7 @@ class Interpolation:
     Attributes:
         trained: the resolution of training, at which the model is applied.
         rel_l2: the relative L2 error after cubic interpolation; None if it was not measured.
-        rel_h1: the relative H1 error; None where an output has none.
+        rel_h1: the relative H1 error; None where an output has none, or it is not finite.
         reason: why nothing was measured.
     """
 
@@ -49,13 +49,10 @@ class Interpolation:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entries of a row of errors; an error that is not finite is None."""
-        errors = {"interpolated": self.rel_l2, "interpolated_h1": self.rel_h1}
-        finite = {k: x if x is not None and isfinite(x) else None for k, x in errors.items()}
-        if self.rel_h1 is None:
-            del finite["interpolated_h1"]
-        row = finite | {"trained_resolution": list(self.trained)}
-        return row | ({"not_interpolated": self.reason} if self.reason else {})
+        """Return the entries of a row of errors."""
+        optional = {"interpolated_h1": self.rel_h1, "not_interpolated": self.reason}
+        row = {"interpolated": self.rel_l2, "trained_resolution": list(self.trained)}
+        return row | {k: x for k, x in optional.items() if x is not None}
 
 
 def trained_resolution(about: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -116,7 +113,10 @@ def measure_interpolation(
         batch=settings.batch,
         loop=loop_of(graph, settings.rollout),
     )
-    return Interpolation(trained, errors.rel_l2, errors.rel_h1)
+    if not isfinite(errors.rel_l2):
+        return Interpolation(trained, reason="the error is not finite")
+    h1 = errors.rel_h1
+    return Interpolation(trained, errors.rel_l2, h1 if h1 is not None and isfinite(h1) else None)
 
 
 def _finer(have: tuple[int, ...], trained: tuple[int, ...]) -> bool:

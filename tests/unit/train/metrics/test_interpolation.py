@@ -147,7 +147,7 @@ def test_the_errors_are_those_of_the_interpolated_prediction(dims):
     samples = Set({"a": a.clone(), "s": torch.ones(5, 2)}, truth, (9,) * dims)
     module, scales = Twice(), Normaliser.fit(samples, NOTHING)
     coarse = CoarseGrid((9,) * dims, (range(0, 9, 2),) * dims)
-    circular = {k: (False,) * dims for k in "auv"}
+    circular = dict.fromkeys("auv", (False,) * dims)
     grids = {k: GridAxes.unit((False,) * dims) for k in truth}
     errors = interpolated_errors(
         module, scales, samples, coarse, circular, axes_of=grids, device="cpu", batch=2
