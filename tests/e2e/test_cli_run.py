@@ -294,7 +294,7 @@ def test_evaluate_at_other_resolutions_and_on_other_data(trained):
     assert [(x["set"], x["samples"]) for x in other] == [("17x17", 30)]
     text = good("evaluate", trained, "--resolutions", "17x17")
     heads = re.split("  +", text.splitlines()[0])
-    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated"]
+    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated from 9x9"]
     assert heads == ["data", "set", "samples", *figures]
     other = good("evaluate", trained, "--data", trained.parent / "d.h5")
     assert re.split("  +", other.splitlines()[0])[:2] == ["test set", "samples"]

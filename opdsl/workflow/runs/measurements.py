@@ -28,8 +28,9 @@ from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
-from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets, warnings_about
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def evaluate_run(
     module, normaliser = run.module, run.operator.normaliser
     trained = trained_resolution(run.about)
     errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
-    warn(warnings_about(graph, errors))
+    warn(interpolation_warnings(graph, [x.to_json() for x in errors], run.folder))
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [

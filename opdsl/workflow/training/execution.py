@@ -55,8 +55,8 @@ from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
     grid_axes,
     latitude_samplings,
-    warnings_about,
 )
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
 from opdsl.workflow.training.resuming import ResumableRun
@@ -273,8 +273,8 @@ class _Training:
             )
             for split, some in sets.items()
         }
-        self.warn(warnings_about(graph, [*errors["valid"], *errors["test"]]))
         rows = {split: [x.to_json() for x in some] for split, some in errors.items()}
+        self.warn(interpolation_warnings(graph, [*rows["valid"], *rows["test"]], run))
         end: dict[str, Any] = {
             "epochs": outcome.epochs,
             "step": outcome.steps,
