@@ -101,7 +101,10 @@ def _moved(place: Strided, base: int) -> Strided:
 
 def _decoded(file: IO[bytes], place: Strided, ranges: Sequence[range]) -> NDArray[Any]:
     """Read values; convert those that NumPy lacks, and bytes that stand for truth values."""
-    as_numbers = {BFLOAT16: np.dtype("<u2"), np.dtype(np.bool_): np.dtype(np.uint8)}
+    as_numbers: dict[Any, np.dtype[Any]] = {
+        BFLOAT16: np.dtype("<u2"),
+        np.dtype(np.bool_): np.dtype(np.uint8),
+    }
     plain = as_numbers.get(place.dtype, place.dtype)
     raw = read_strided(file, Strided(place.offset, plain, place.shape, place.strides), ranges)
     if place.dtype == BFLOAT16:  # the upper half of a float32

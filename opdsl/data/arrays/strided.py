@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from math import prod
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,9 @@ def _same_order(out: NDArray[Any], strides: Sequence[int]) -> bool:
 
 def _exactly(file: IO[bytes], out: NDArray[Any]) -> None:
     """Fill an array with the next bytes of the stream."""
-    view = memoryview(out.reshape(-1).view(np.uint8))
+    view = out.reshape(-1).view(np.uint8).data
     while view:
-        count = file.readinto(view)  # type: ignore[attr-defined]  binary streams have it
+        count = cast("BufferedIOBase", file).readinto(view)
         if not count:
             raise EOFError("the file ends before its values")
         view = view[count:]
