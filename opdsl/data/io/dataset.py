@@ -74,6 +74,7 @@ def open_dataset(
         layout=first.layout,
         places=places,
         homes=first.homes,
+        coordinates=first.coordinates,
     )
 
 
@@ -153,6 +154,7 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
         fingerprint="",
         layout=part.layout,
         start=start,
+        coordinates=part.coordinates,
     )
 
 
