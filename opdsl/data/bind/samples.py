@@ -16,6 +16,7 @@ from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
+VECTOR = 2  # axes of the values of vectors, (samples, channels), which are on no grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,7 @@ class Fields:
         homes: field on points -> the set.
         start: how many samples of the file come before these.
         coordinates: axis of the grid -> where its points are; only those that the file states.
+        mapped: whether the names are those of the inputs, outputs and domains of the model.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Fields:
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
     coordinates: Coordinates = field(default_factory=dict)
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,8 @@ class Samples:
         kept = every_kth(self.resolution, resolution, self.layout, source=self.source)
         thin = (slice(None), slice(None), *kept)
         size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
-        return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
+        coarse = self._each(lambda x: x if x.ndim == VECTOR else x[thin].contiguous())
+        return replace(coarse, resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
         """Apply `change` to every input and output; all must be on grids."""

@@ -234,7 +234,7 @@ def _predicted(
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
     settings, times = run.settings.data, TimeSteps(steps) if steps else None
-    binding = Binding(run.graph, settings.fields, times, warn, settings.coordinates)
+    binding = Binding(run.graph, settings.fields, times, warn, coordinates=settings.coordinates)
     for fields in data.pieces:
         samples = binding.inputs(fields)
         outputs = outputs_of(
