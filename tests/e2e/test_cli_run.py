@@ -129,6 +129,7 @@ def test_a_run_keeps_its_parameters_and_the_files_it_imports(tmp_path):
     text = text.replace("from std.fourier import FourierLayer\n", "")
     (tmp_path / "own.op").write_text(text)
     settings = ("--data", "d.h5", "--epochs", 1, "--set", "model.width=4")
+    settings += ("--set", "data.coordinates=ignore")
     good("train", "own.op", *settings, "--out", "run", "--quiet")
     assert "param width : int = 4  # channels" in (tmp_path / "run" / "resolved.op").read_text()
     (tmp_path / "own.op").unlink()

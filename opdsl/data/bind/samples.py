@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
@@ -36,6 +37,7 @@ class Fields:
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
         start: how many samples of the file come before these.
+        coordinates: axis of the grid -> where its points are; only those that the file states.
         mapped: whether the names are those of the inputs, outputs and domains of the model.
     """
 
@@ -51,6 +53,7 @@ class Fields:
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
+    coordinates: Coordinates = field(default_factory=dict)
     mapped: bool = False
 
 

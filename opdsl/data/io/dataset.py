@@ -80,6 +80,7 @@ def open_dataset(
         layout=first.layout,
         places=places,
         homes=first.homes,
+        coordinates=first.coordinates,
     )
 
 
@@ -161,6 +162,7 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
         fingerprint="",
         layout=part.layout,
         start=start,
+        coordinates=part.coordinates,
     )
 
 

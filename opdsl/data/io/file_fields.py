@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout
 from opdsl.nn.points.batch import Values
@@ -22,6 +23,7 @@ class FileFields:
         layout: which points a coarser grid may keep.
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
+        coordinates: axis of the grid -> where its points are; only those that the file states.
     """
 
     name: str
@@ -31,6 +33,7 @@ class FileFields:
     layout: Layout
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
+    coordinates: Coordinates = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -35,6 +35,8 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
+CoordinateCheck = Literal["check", "warn", "ignore"]
+
 NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
@@ -132,6 +134,9 @@ class Data(Section):
             that are outputs, `stride` stored times in a step, `every` so many stored times, with a
             `history` of so many times in the input; without it times are channels.
         start: steps in time to leave out at the beginning, as where a file repeats its input.
+        coordinates: whether the coordinates and boundary conditions that a file states have to be
+            those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
+            values as they are.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -146,6 +151,7 @@ class Data(Section):
     axes: Annotated[dict[str, list[str]] | None, FIXED] = None
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
+    coordinates: Annotated[CoordinateCheck, FREE] = "check"
 
 
 class Optimizer(Section):

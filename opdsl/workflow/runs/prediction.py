@@ -21,6 +21,7 @@ from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.datasets.binding import ABSENT, Binding
+from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
 from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
@@ -188,6 +189,7 @@ def predict_file(
     steps: int | None = None,
     batch: int | None = None,
     tile: Tile | None = None,
+    warn: Warn = ignore,
 ) -> int:
     """Apply a run to the samples of a file, batch by batch, and write its outputs.
 
@@ -199,20 +201,21 @@ def predict_file(
         steps: steps in time; as in training if not given.
         batch: samples at a time; as in training if not given.
         tile: points of a tile, for local models on large grids.
+        warn: receives warnings about the data.
 
     Returns:
         The number of samples.
 
     Raises:
-        OpError: OP0610 to OP0615, the data do not fit; OP0625, the file cannot be written; OP0652,
-            the model cannot be applied in tiles.
+        OpError: OP0610 to OP0615, OP0657 or OP0658, the data do not fit; OP0625, the file cannot be
+            written; OP0652, the model cannot be applied in tiles.
     """
     steps = steps or run.settings.rollout
     size = batch or run.settings.batch
     axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
     alone = axes.pop() if len(axes) == 1 else None
     data = stream_dataset(source, split=split, size=size, alone=alone)
-    pieces = _predicted(run, data, steps, batch=size, tile=tile)
+    pieces = _predicted(run, data, steps, batch=size, tile=tile, warn=warn)
     (samples, first), pieces = peek(pieces)
     if out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
@@ -226,11 +229,12 @@ def predict_file(
 
 
 def _predicted(
-    run: Run, data: Stream, steps: int | None, *, batch: int, tile: Tile | None
+    run: Run, data: Stream, steps: int | None, *, batch: int, tile: Tile | None, warn: Warn
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
-    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
+    settings, times = run.settings.data, TimeSteps(steps) if steps else None
+    binding = Binding(run.graph, settings.fields, times, warn, coordinates=settings.coordinates)
     for fields in data.pieces:
         samples = binding.inputs(fields)
         outputs = outputs_of(

@@ -20,11 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import thin_coordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, every_kth, layout_text, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.formats._well_coordinates import coordinates_of
 from opdsl.data.io.hdf5_survey import Hdf5Array
 from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
 from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
@@ -82,6 +84,7 @@ def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> 
         roles={name: _role(x.stored) for name, x in entries.items()},
         axes=axes,
         layout=layout,
+        coordinates=thin_coordinates(coordinates_of(inside, axes), axes, thin),
     )
 
 
@@ -349,7 +352,9 @@ FORMAT = Format(
     /t1_fields/f, /t2_fields/f   vectors and tensors, their components last
                                  on each: sample_varying, time_varying, dim_varying; ours:
                                  opdsl_role = "input" or "output"
-    /boundary_conditions         as The Well describes them; not read
+    /boundary_conditions         as The Well describes them: bc_type WALL, OPEN or PERIODIC of the
+                                 ends of the axes; with the coordinates they are compared with
+                                 the domain of the program (OP0657, OP0658)
 
     Times and components become channels, times first. A folder NAME/data/{train,valid,test} of such
     files is one data set.
