@@ -179,6 +179,18 @@ BLOCKS = {
         line("f |> fourier_features(count = 1) |> " + COSINE, ends="even"),
         math.inf,
     ),
+    "features of a circle": (
+        line(f"concat(f, coords(D) |> fourier_features(count = 2, basis = auto)) |> {WAVES}", RING),
+        math.inf,
+    ),
+    "features that vanish": (
+        line(
+            "concat(f, coords(D) |> fourier_features(count = 2, basis = sine))"
+            f" |> linear(out = 2, bias = false) |> {SINE}",
+            ends="odd",
+        ),
+        math.inf,
+    ),
     "discs in the plane": (line("f |> disco_conv(radius = 0.23)", RING, program=PLANE), 2),
     "axis by axis": (line("f |> axis_conv(modes = 3)", program=PLANE), 1),
     "another basis on each axis": (
