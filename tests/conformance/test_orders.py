@@ -49,7 +49,10 @@ def judged(found: Measured | None, predicted: float) -> None:
 
 def sizes_of(sampling: str) -> tuple[int, ...]:
     """Spacings of the grids: each a multiple of the one before that has its points."""
-    return (32, 96, 288) if sampling == "centres" else (32, 64, 128, 256)
+    if sampling == "centres":
+        return (32, 96, 288)
+    # a value extrapolated to an end makes an error of its own, of the opposite sign at 32 points
+    return (32, 64, 128, 256) if sampling == "both" else (64, 128, 256, 512)
 
 
 # --- coefficients: the basis, the ends, the sampling ----------------------------------------------
