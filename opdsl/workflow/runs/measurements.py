@@ -15,6 +15,7 @@ from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import (
     HeldOut,
     held_out_in,
@@ -59,6 +60,7 @@ def evaluate_run(
         part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
+    warn(end_warnings_of(graph, sets.values()))
     module, normaliser = run.module, run.operator.normaliser
     trained = trained_resolution(run.about)
     errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
