@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
@@ -35,6 +37,8 @@ class Fields:
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
         start: how many samples of the file come before these.
+        times: field whose channels are times and components, the times first -> the times.
+        orders: field on a grid -> order of its tensors, where the file states more than scalars.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Fields:
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
+    times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    orders: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ def open_dataset(
         layout=first.layout,
         places=places,
         homes=first.homes,
+        times=first.times,
+        orders=first.orders,
     )
 
 
@@ -153,6 +155,8 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
         fingerprint="",
         layout=part.layout,
         start=start,
+        times=part.times,
+        orders=part.orders,
     )
 
 

@@ -69,6 +69,8 @@ def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> 
         roles={name: _role(x.stored) for name, x in entries.items()},
         axes=axes,
         layout=layout,
+        times=_times(inside, entries.values()),
+        orders={k: x.order for k, x in entries.items() if x.order},
     )
 
 
@@ -205,6 +207,16 @@ def _spread(
     return got
 
 
+def _times(inside: Hdf5File, entries: Iterable[_Entry]) -> dict[str, NDArray[np.float64]]:
+    """Return the times of the fields that have several, or their indices where none are stated."""
+    steps = {x.name: x.stored.shape[x.sampled] for x in entries if x.timed}
+    stored = inside.arrays.get("dimensions/time")
+    known = stored is not None and stored.dtype.kind in "iuf" and len(stored.shape) == 1
+    times = inside.span("dimensions/time").astype(np.float64) if known else np.zeros(0)
+    indices = {n: np.arange(float(n)) for n in steps.values()}
+    return {k: times if len(times) == n else indices[n] for k, n in steps.items() if n > 1}
+
+
 def _role(stored: Hdf5Array) -> Role:
     role = stored.attrs.get(ROLE)
     return cast("Role", role) if role in ("input", "output") else "unknown"
@@ -227,7 +239,8 @@ FORMAT = Format(
     "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
     """HDF5 as PolymathicAI/the_well publishes it, fields on a grid:
 
-    /                            dataset_name, n_trajectories, grid_type; ours: opdsl_layout =
+    /                            dataset_name, n_trajectories, grid_type; the parameters of the
+                                 samples; ours: opdsl_layout =
                                  "node" (both ends are points), "periodic",
                                  "lower", "upper", "interior" or "centres" (see `sampling` of
                                  domains); with commas one for each axis
@@ -236,6 +249,7 @@ FORMAT = Format(
     /t1_fields/f, /t2_fields/f   vectors and tensors, their components last
                                  on each: sample_varying, time_varying, dim_varying; ours:
                                  opdsl_role = "input" or "output"
+    /scalars                     the parameters that are numbers
     /boundary_conditions         as The Well describes them; not read
 
     Times and components become channels, times first. A folder NAME/data/{train,valid,test} of such
