@@ -22,6 +22,7 @@ import numpy as np
 
 HDF5 = "hdf5"
 MOST_OBJECTS = 20_000  # more than `safe_h5` accepts
+SCALES = "DIMENSION_LIST"
 NUMBERS = "biuf"
 SAID = 200  # characters of what meshio says
 
@@ -102,7 +103,7 @@ def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
                 if here.id in seen:
                     continue
                 seen.add(here.id)
-                dict(here.attrs)
+                _attributes(file, here)
                 if isinstance(here, h5py.Group):
                     links = {name: here.get(name, getlink=True) for name in here}
                     hard = (k for k, x in links.items() if isinstance(x, h5py.HardLink))
@@ -114,6 +115,17 @@ def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     except Exception:  # noqa: BLE001  h5py raises five types; the reader meets it again and tells it
         return {}, []
     return {}, []
+
+
+def _attributes(file: Any, here: Any) -> None:
+    """Read the attributes, those too that the reader leaves out, and open the scales of axes."""
+    for name in here.attrs:
+        with contextlib.suppress(TypeError):  # a type that NumPy lacks
+            value = here.attrs[name]
+            if name == SCALES:
+                for reference in (x for axis in value for x in axis):
+                    with contextlib.suppress(Exception):  # a reference to nothing
+                        _ = file[reference].id
 
 
 def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
