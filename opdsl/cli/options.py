@@ -63,3 +63,11 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="fp32, mixed, bf16, fp16, fp64, ..."),
 ]
+CoordinatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--coordinates",
+        metavar="WORD",
+        help="If those of a file are not those of the domain: check, warn or ignore.",
+    ),
+]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
@@ -37,6 +38,7 @@ class Fields:
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
         start: how many samples of the file come before these.
+        coordinates: axis of the grid -> where its points are; only those that the file states.
         times: field whose channels are times and components, the times first -> the times.
         orders: field on a grid -> order of its tensors, where the file states more than scalars.
     """
@@ -53,6 +55,7 @@ class Fields:
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
+    coordinates: Coordinates = field(default_factory=dict)
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
 

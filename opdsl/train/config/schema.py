@@ -34,6 +34,8 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
+CoordinateCheck = Literal["check", "warn", "ignore"]
+
 NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
@@ -116,6 +118,9 @@ class Data(Section):
         fields: which field of the file is which input and output, by name; `none` for an input
             that comes back and begins at zero, and for an output that the file does not have.
         start: steps in time to leave out at the beginning, as where a file repeats its input.
+        coordinates: whether the coordinates and boundary conditions that a file states have to be
+            those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
+            values as they are.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -128,6 +133,7 @@ class Data(Section):
     test_samples: Annotated[AtLeastOne | None, FIXED] = None
     fields: Annotated[dict[str, Any] | None, FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
+    coordinates: Annotated[CoordinateCheck, FREE] = "check"
 
 
 class Optimizer(Section):

@@ -18,7 +18,8 @@ from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.schema import Settings
+from opdsl.train.config.schema import CoordinateCheck, Settings
+from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
@@ -35,16 +36,19 @@ class Binding:
         fields: field names by the name of the port; `none` for what the file does not have.
         steps: in time, of the outputs and of the inputs that do not come back.
         warn: receives warnings about the samples.
+        coordinates: whether those that a file states have to be those of the domains.
     """
 
     graph: Graph
     fields: Mapped | None = None
     steps: TimeSteps | None = None
     warn: Warn = ignore
+    coordinates: CoordinateCheck = "check"
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
         refuse_other_sampling(self.graph, fields)
+        fields = self._compared(fields, (*self._present(), *self._output_ports()))
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
@@ -59,9 +63,21 @@ class Binding:
     def inputs(self, fields: Fields) -> Samples:
         """Bind inputs alone, for predictions."""
         refuse_other_sampling(self.graph, fields)
+        fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
         return self._bound(fields, (), mapping)
+
+    def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
+        """Compare coordinates with the domains of ports; warn once of the pieces of a file."""
+        fields, warnings = compare_with_domains(ports, fields, self.coordinates)
+        if not fields.start:
+            self.warn(warnings)
+        return fields
+
+    def _present(self) -> list[Port]:
+        """Select the inputs that the file has."""
+        return [x for x in self.graph.inputs if x.name not in self.absent]
 
     def _mapping(self, fields: Fields) -> Mapped:
         """Return the field names by port; arrays in memory are named as the ports themselves."""
@@ -72,8 +88,8 @@ class Binding:
 
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
-        inputs = [x for x in self.graph.inputs if x.name not in self.absent]
-        samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
+        inputs = self._timed(self._present())
+        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields) -> None:
@@ -115,10 +131,13 @@ class Binding:
         return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
 
     def _outputs(self) -> list[DataPort]:
+        return self._timed(self._output_ports())
+
+    def _output_ports(self) -> list[Port]:
         """Select the outputs that the file has; those that become absent inputs may be missing."""
         mapping = self.fields or {}
         gone = {k for k, v in mapping.items() if v == ABSENT} | (self.states - set(mapping))
-        return self._timed([x for x in self.graph.outputs if x.name not in gone])
+        return [x for x in self.graph.outputs if x.name not in gone]
 
     def _timed(self, of: Sequence[Port]) -> list[DataPort]:
         back = {x.input for x in self.graph.feedback}
@@ -166,7 +185,7 @@ def binding_of(
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
     steps = TimeSteps(count, settings.data.start) if count else None
-    return Binding(graph, fields, steps, warn)
+    return Binding(graph, fields, steps, warn, settings.data.coordinates)
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from opdsl.data.bind.coordinates import thin_coordinates
 from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.data.io.dataset import open_dataset
@@ -133,4 +134,9 @@ def _coarser(fields: Fields, resolution: Resolution) -> Fields:
         return all_values(x)[strides].contiguous()
 
     size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
-    return replace(fields, values={n: thin(x) for n, x in fields.values.items()}, resolution=size)
+    return replace(
+        fields,
+        values={n: thin(x) for n, x in fields.values.items()},
+        resolution=size,
+        coordinates=thin_coordinates(fields.coordinates, fields.axes, kept),
+    )

@@ -23,6 +23,7 @@ from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.datasets.binding import ABSENT, Binding
+from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
 from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
@@ -190,6 +191,7 @@ def predict_file(
     steps: int | None = None,
     batch: int | None = None,
     tile: Tile | None = None,
+    warn: Warn = ignore,
 ) -> int:
     """Apply a run to the samples of a file, batch by batch, and write its outputs.
 
@@ -201,13 +203,14 @@ def predict_file(
         steps: steps in time; as in training if not given.
         batch: samples at a time; as in training if not given.
         tile: points of a tile, for local models on large grids.
+        warn: receives warnings about the data.
 
     Returns:
         The number of samples.
 
     Raises:
-        OpError: OP0610 to OP0615, the data do not fit; OP0625, the file cannot be written; OP0652,
-            the model cannot be applied in tiles.
+        OpError: OP0610 to OP0615, OP0657 or OP0658, the data do not fit; OP0625, the file cannot be
+            written; OP0652, the model cannot be applied in tiles.
     """
     steps = steps or run.settings.rollout
     size = batch or run.settings.batch
@@ -216,7 +219,7 @@ def predict_file(
     data = stream_dataset(source, split=split, size=size, alone=alone)
     fields, parts = peek(data.pieces)
     times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
-    predictions = _predicted(run, parts, steps, batch=size, tile=tile)
+    predictions = _predicted(run, parts, steps, batch=size, tile=tile, warn=warn)
     (samples, first), pieces = peek(predictions)
     if out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
@@ -245,11 +248,18 @@ def _step_times(run: Run, steps: int, times: NDArray[np.float64] | None) -> NDAr
 
 
 def _predicted(
-    run: Run, parts: Iterator[Fields], steps: int | None, *, batch: int, tile: Tile | None
+    run: Run,
+    parts: Iterator[Fields],
+    steps: int | None,
+    *,
+    batch: int,
+    tile: Tile | None,
+    warn: Warn,
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
-    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
+    settings, times = run.settings.data, TimeSteps(steps) if steps else None
+    binding = Binding(run.graph, settings.fields, times, warn, settings.coordinates)
     for fields in parts:
         samples = binding.inputs(fields)
         outputs = outputs_of(

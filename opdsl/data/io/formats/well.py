@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import thin_coordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, every_kth, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.formats._well_coordinates import coordinates_of
 from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
 from opdsl.data.io.well_writing import LAYOUT, ORDERS, ROLE
 from opdsl.diagnostics import OpError, fault
@@ -69,6 +71,7 @@ def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> 
         roles={name: _role(x.stored) for name, x in entries.items()},
         axes=axes,
         layout=layout,
+        coordinates=thin_coordinates(coordinates_of(inside, axes), axes, thin),
         times=_times(inside, entries.values()),
         orders={k: x.order for k, x in entries.items() if x.order},
     )
@@ -250,7 +253,9 @@ FORMAT = Format(
                                  on each: sample_varying, time_varying, dim_varying; ours:
                                  opdsl_role = "input" or "output"
     /scalars                     the parameters that are numbers
-    /boundary_conditions         as The Well describes them; not read
+    /boundary_conditions         as The Well describes them: bc_type WALL, OPEN or PERIODIC of the
+                                 ends of the axes; with the coordinates they are compared with
+                                 the domain of the program (OP0657, OP0658)
 
     Times and components become channels, times first. A folder NAME/data/{train,valid,test} of such
     files is one data set.
