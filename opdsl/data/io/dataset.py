@@ -81,6 +81,8 @@ def open_dataset(
         places=places,
         homes=first.homes,
         coordinates=first.coordinates,
+        times=first.times,
+        orders=first.orders,
     )
 
 
@@ -163,6 +165,8 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
         layout=part.layout,
         start=start,
         coordinates=part.coordinates,
+        times=part.times,
+        orders=part.orders,
     )
 
 

@@ -20,7 +20,7 @@ from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
-from opdsl.workflow.datasets.conversion import Converter
+from opdsl.workflow.datasets.named_arrays import Converter
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
 

@@ -123,7 +123,7 @@ def test_files_of_different_arrays_with_an_index_and_a_mesh_as_points(tmp_path):
     paths = sorted(tmp_path.glob("*.npy"))
     targets = [Target("q", "points", 1, output=True), Target("P", "coordinates", 2)]
     fields = {"q": ("NACA_Q.npy[:, 4]",), "P": ("NACA_X.npy", "NACA_Y.npy")}
-    axes = {x: ("sample", "point", "point") for x in ("q", "P")}
+    axes = dict.fromkeys(("q", "P"), ("sample", "point", "point"))
     got = mapped(paths, targets, fields, axes).read(1, 4)
     np.testing.assert_array_equal(got["q"], Q[1:4, 4].reshape(3, 1, 30))
     np.testing.assert_array_equal(got["P"], np.stack([X, Y], -1)[1:4].reshape(3, 30, 2))
