@@ -262,7 +262,7 @@ def test_a_program_without_data_says_what_it_lacks(tmp_path):
 @pytest.mark.usefixtures("folder")
 def test_a_nan_in_the_data_is_found_before_the_run(tmp_path):
     with h5py.File("d.h5", "r+") as file:
-        file["t0_fields/pressure"][4, 8, 8] = np.nan
+        file["t0_fields/pressure"][4, 0, 8, 8] = np.nan
     result = run("train", "tiny.op", "--out", "run")
     assert result.exit_code == 4
     assert "OP0612" in result.stderr

@@ -16,7 +16,7 @@ from opdsl.data.derive.coarsen import Layout, layout_on, sampling_of
 from opdsl.data.io import npz_writing
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.data.io.formats.well import WellBoundary, WellLayout, write_well
+from opdsl.data.io.well_writing import WellBoundary, WellLayout, write_well
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain

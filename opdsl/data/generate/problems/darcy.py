@@ -22,7 +22,7 @@ from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
 from opdsl.data.generate.solvers.diffusion import solve
 from opdsl.data.interrupt import deferred_signals
-from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 

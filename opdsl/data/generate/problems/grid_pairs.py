@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout
 from opdsl.data.interrupt import deferred_signals
-from opdsl.data.io.formats.well import WellLayout, write_well
 from opdsl.data.io.memory_budget import data_budget
+from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 from opdsl.sampling import PERIODIC, SAMPLINGS, GridSampling, positions
