@@ -64,7 +64,6 @@ def generate(
     *,
     viscosity: float = 0.1,
     time: float = 1.0,
-    workers: int = 2,
     progress: ProgressCallback | None = None,
     **grid: Unpack[GridOptions],
 ) -> GeneratedFile:
@@ -77,9 +76,8 @@ def generate(
     Args:
         viscosity: nu.
         time: t, of the output.
-        workers: threads.
         progress: is called with the samples done and all samples.
-        grid: resolution, samples, seed, file and sampling.
+        grid: resolution, samples, seed, file, sampling and workers.
 
     Raises:
         OpError: OP0604 a setting does not fit; OP0617 the check failed; OP0625 the file cannot be
@@ -92,7 +90,6 @@ def generate(
     settings.refuse_bad(
         settings.outside("viscosity", viscosity, VISCOSITIES),
         settings.outside("time", time, TIMES),
-        settings.bad_workers(workers),
     )
     flow = Flow(viscosity, time)
     gap = _gap(settings, flow)
@@ -115,7 +112,7 @@ def generate(
         "boundary": "periodic",
         "modes": flow.modes,
     }
-    with in_parallel(block, range(0, settings.samples, BLOCK), workers) as blocks:
+    with in_parallel(block, range(0, settings.samples, BLOCK), settings.workers) as blocks:
         pairs = _first(settings.samples, blocks)
         write_pairs(settings, "burgers_periodic", FIELDS, pairs, parameters, progress)
     return GeneratedFile(

@@ -5,7 +5,7 @@ The problems of this folder that have such files share their settings, limits an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -40,6 +40,7 @@ class GridOptions(TypedDict):
     seed: int
     out: Path
     sampling: NotRequired[GridSampling]
+    workers: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class GridSettings:
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
+        workers: threads that compute samples in parallel.
         periodic: whether both ends of an axis are one point.
         length: of every axis.
     """
@@ -65,6 +67,7 @@ class GridSettings:
     seed: int
     out: Path
     sampling: GridSampling = "both"
+    workers: int = 1
     periodic: bool = False
     length: float = 1.0
 
@@ -90,6 +93,10 @@ class GridSettings:
                 f"the sampling `{self.sampling}`; it is one of {', '.join(samplings)}",
                 self.sampling not in samplings,
             ),
+            (
+                f"{self.workers} workers; it is 1 to {MOST_WORKERS}",
+                not 1 <= self.workers <= MOST_WORKERS,
+            ),
         ]
         for message, is_wrong in (*common, *wrong):
             if is_wrong:
@@ -106,11 +113,6 @@ class GridSettings:
         """Return a message about a value, and whether it is outside the limits."""
         low, high = limits
         return f"the {name} {value:g}; it is {low:g} to {high:g}", not low <= value <= high
-
-    @staticmethod
-    def bad_workers(workers: int) -> tuple[str, bool]:
-        """Return a message about the number of workers, and whether it is outside its limits."""
-        return f"{workers} workers; it is 1 to {MOST_WORKERS}", not 1 <= workers <= MOST_WORKERS
 
     def unsound(self, message: str) -> OpError:
         """Return OP0617: a check of the generator failed."""
@@ -135,6 +137,7 @@ def write_pairs(
     pairs: Iterable[FieldPair],
     parameters: Mapping[str, str | int | float],
     progress: ProgressCallback | None,
+    times: Sequence[float] = (0.0,),
 ) -> None:
     """Write the samples, fields (resolution, ..., resolution) by name, whole or not at all.
 
@@ -145,13 +148,14 @@ def write_pairs(
         pairs: as many samples as the settings say.
         parameters: of the problem, which become attributes of the file.
         progress: is called with the samples done and all samples.
+        times: of fields (times, resolution, ..., resolution) that vary in time.
 
     Raises:
         OpError: OP0617, a number is not finite; OP0625, the file cannot be written.
     """
     with (
         deferred_signals() as interrupted,
-        write_well(settings.out, _plan(settings, name, roles, parameters)) as put,
+        write_well(settings.out, _plan(settings, name, roles, parameters, times)) as put,
     ):
         for index, pair in enumerate(pairs):
             values = {k: np.asarray(v, np.float32) for k, v in pair.items()}
@@ -168,6 +172,7 @@ def _plan(
     name: str,
     roles: Mapping[str, Role],
     parameters: Mapping[str, str | int | float],
+    times: Sequence[float],
 ) -> WellLayout:
     points = settings.length * np.array(positions(settings.sampling, settings.resolution))
     common = {"seed": str(settings.seed), "sampling": settings.sampling}
@@ -180,6 +185,7 @@ def _plan(
         layout=_layout(settings),
         parameters={**parameters, **common},
         walls=ENDS.get(settings.sampling, ()),
+        times=times,
     )
 
 
