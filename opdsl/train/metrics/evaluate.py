@@ -15,6 +15,7 @@ from opdsl.nn.points.batch import (
     all_values,
     as_call_argument,
     concat_samples,
+    count_samples,
     map_values,
     match_packing,
     select,
