@@ -50,6 +50,7 @@ class Fields:
         times: field whose channels are times and components, the times first -> the times.
         orders: field on a grid -> order of its tensors, where the file states more than scalars.
         mapped: whether the names are those of the inputs, outputs and domains of the model.
+        notes: about the layout that is assumed, for the user.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Fields:
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False
+    notes: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

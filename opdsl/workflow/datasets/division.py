@@ -72,7 +72,7 @@ class _Divider:
         data = self.data
         assert data.path is not None
         path = located(data.path, self.folder)
-        parts = parts_of(path)
+        parts = self._parts(path)
         split = "train" if "train" in parts else None
         tests = self._named_tests() or self._test_part(path, parts)
         some = tests or (data.test_samples is None and data.valid != "test")
@@ -114,6 +114,9 @@ class _Divider:
         choice = self._choice(held_out, len(valid or ()), pool)
         return Division(train, valid, held_out, tuple(tests), choice)
 
+    def _parts(self, path: str) -> tuple[str, ...]:
+        return self.binding.data_map.parts(path) or parts_of(path)
+
     def _read(self, source: HeldOut) -> Samples:
         return read_held_out(source, self.data.resolution, self.testing, self.sources)
 
@@ -121,7 +124,7 @@ class _Divider:
         """Return the validation data that are not part of the training samples."""
         valid = self.data.valid
         if valid == "auto":
-            parts = parts_of(source.path) if source.split == "train" else ()
+            parts = self._parts(source.path) if source.split == "train" else ()
             return HeldOut(source.path, "valid") if "valid" in parts else None
         if not isinstance(valid, str) or valid in NO_PATHS:
             return None
