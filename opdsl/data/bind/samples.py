@@ -15,6 +15,7 @@ from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
+VECTOR = 2  # axes of the values of vectors, (samples, channels), which are on no grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,7 @@ class Fields:
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
         start: how many samples of the file come before these.
+        mapped: whether the names are those of the inputs, outputs and domains of the model.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Fields:
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,8 @@ class Samples:
         kept = every_kth(self.resolution, resolution, self.layout, source=self.source)
         thin = (slice(None), slice(None), *kept)
         size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
-        return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
+        coarse = self._each(lambda x: x if x.ndim == VECTOR else x[thin].contiguous())
+        return replace(coarse, resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
         """Apply `change` to every input and output; all must be on grids."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
@@ -19,6 +20,7 @@ from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import Settings
+from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
@@ -34,6 +36,7 @@ class Binding:
         graph: the model.
         fields: field names by the name of the port; `none` for what the file does not have.
         steps: in time, of the outputs and of the inputs that do not come back.
+        axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
     """
 
@@ -41,6 +44,20 @@ class Binding:
     fields: Mapped | None = None
     steps: TimeSteps | None = None
     warn: Warn = ignore
+    axes: Mapping[str, Sequence[str]] | None = None
+    windows: Windows | None = None
+
+    @property
+    def data_map(self) -> DataMap:
+        """What the program says about the arrays of its data."""
+        stored = self.fields or {}
+        fields = {
+            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
+        }
+        axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
+        steps = self.steps.count if self.steps else None
+        names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
+        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
@@ -64,8 +81,8 @@ class Binding:
         return self._bound(fields, (), mapping)
 
     def _mapping(self, fields: Fields) -> Mapped:
-        """Return the field names by port; arrays in memory are named as the ports themselves."""
-        if in_memory(fields.source):
+        """Return the field names by port; mapped arrays are named as the ports themselves."""
+        if fields.mapped or in_memory(fields.source):
             self._refuse_missing(fields)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
@@ -166,7 +183,8 @@ def binding_of(
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
     steps = TimeSteps(count, settings.data.start) if count else None
-    return Binding(graph, fields, steps, warn)
+    windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
+    return Binding(graph, fields, steps, warn, settings.data.axes, windows)
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -150,6 +150,7 @@ def calibrate_run(
         split=source.split,
         resolution=settings.data.resolution,
         layout=binding.layout,
+        data_map=binding.data_map,
     )
     calibration_samples = _some(binding(fields), skip, samples, source.path)
     calibration = band.calibrate(calibration_samples, alpha, delta)

@@ -25,8 +25,10 @@ from opdsl.data.derive.coarsen import Layout, every_kth, layout_text, read_layou
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.hdf5_survey import Hdf5Array
 from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
-from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
+from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import OpError, fault
 
 LAYOUT = "opdsl_layout"
@@ -265,12 +267,7 @@ def _role(stored: Hdf5Array) -> Role:
 
 
 def _foreign(source: str, why: str) -> OpError:
-    return fault(
-        "OP0610",
-        f"the HDF5 file is not laid out as those of The Well: {why}",
-        helps=("`opdsl.data.io.formats.well` describes the layout and writes it",),
-        file=source,
-    )
+    return unknown_layout(f"the HDF5 file is not laid out as those of The Well: {why}", source)
 
 
 def _lay_out(file: Any, plan: WellLayout) -> dict[str, Any]:
