@@ -17,7 +17,7 @@ def open_arrays(path: Path, source: str) -> Iterator[ArrayFile]:
     """Open a file for the duration of the block.
 
     Args:
-        path: a file.
+        path: a file, or the folder of a zarr store.
         source: the path as the user wrote it.
 
     Raises:

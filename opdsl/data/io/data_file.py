@@ -67,13 +67,15 @@ class DataFile:
 
 @contextmanager
 def open_data_file(path: Path, source: str) -> Iterator[DataFile]:
-    """Open a file for the duration of the block.
+    """Open a file, or a folder that is one, for the duration of the block.
 
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    head = b""
+    if not path.is_dir():  # a zarr store is a folder
+        with path.open("rb") as file:
+            head = file.read(HEAD)
     with ExitStack() as stack:
         yield DataFile(path, source, head, _container(head), stack)
 

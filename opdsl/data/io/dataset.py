@@ -80,6 +80,9 @@ def open_dataset(
         layout=first.layout,
         places=places,
         homes=first.homes,
+        coordinates=first.coordinates,
+        times=first.times,
+        orders=first.orders,
     )
 
 
@@ -161,6 +164,9 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
         fingerprint="",
         layout=part.layout,
         start=start,
+        coordinates=part.coordinates,
+        times=part.times,
+        orders=part.orders,
     )
 
 

@@ -4,6 +4,7 @@ A line of JSON on stdin names a file and what reading it may cost. The answer on
 length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. If
 a file needs more memory, the answer says so; if it needs more time, the process ends. A mesh is
 returned whole. HDF5 is traversed without its values, and an answer means that this terminates.
+Other modules (`foreign_vtk`, `foreign_zarr`) answer on their own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 HDF5 = "hdf5"
+OURS = "opdsl."  # modules with a function `answer`, and the name of the library that it calls
 MOST_OBJECTS = 200_000  # more than `safe_h5` accepts
 SCALES = "DIMENSION_LIST"
 NUMBERS = "biuf"
@@ -36,9 +38,15 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         form = request["form"]
-        reader = importlib.import_module("h5py" if form == HDF5 else f"meshio.{form}")
+        ours = form.startswith(OURS)
+        reader = importlib.import_module(
+            "h5py" if form == HDF5 else form if ours else f"meshio.{form}"
+        )
         _limit(request["seconds"], request["memory"])
-        header, arrays = (_walk if form == HDF5 else _read)(reader, request["path"])
+        if form == HDF5:
+            header, arrays = _walk(reader, request["path"])
+        else:
+            header, arrays = _read(reader, request)
         _limit(request["seconds"], None)
         text = json.dumps(header).encode()
         answers.write(len(text).to_bytes(8, "little") + text)
@@ -71,8 +79,8 @@ def _set(what: int, most: int) -> None:
     resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
-    """Read a mesh; return the header of the answer and its arrays."""
+def _read(reader: Any, request: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+    """Call a library; return the header of the answer and its arrays."""
     output = io.StringIO()
     try:
         with (
@@ -81,7 +89,10 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # numbers that overflow are refused later
-            return _packed(reader.read(path))
+            if hasattr(reader, "answer"):
+                header, arrays = reader.answer(request)
+                return header, arrays
+            return packed(reader.read(request["path"]))
     except MemoryError:
         return {"failed": "memory"}, []
     except OSError as error:
@@ -89,7 +100,8 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     # whatever byte is broken decides which type of error it is; SystemExit is one of them
     except (Exception, SystemExit) as error:  # noqa: BLE001  that is its job
         text = " ".join(f"{error} {output.getvalue()}".split())
-        return {"failed": "damaged", "text": text[:SAID]}, []
+        library = getattr(reader, "LIBRARY", "meshio")
+        return {"failed": "damaged", "text": text[:SAID], "library": library}, []
 
 
 def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
@@ -136,7 +148,8 @@ def _attributes(h5py: Any, file: Any, here: Any) -> None:
                         _ = file[reference].id
 
 
-def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
+def packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
+    """Return the header about a mesh of meshio, and its arrays."""
     arrays: Arrays = []
 
     def put(values: Any) -> list[Any] | None:

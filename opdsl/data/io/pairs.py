@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
@@ -47,6 +48,7 @@ def pair(
         raise not_a_pair(source, f"it lacks `{absent[0]}`; it holds {available}")
     timed = input_axes if roles == ("x",) else _axes_beside_time(tensors)
     axes = timed or _axes(tensors)
+    steps = {k: x.shape[1] for k, x in tensors.items() if timed and x.ndim == axes + 3}
     if timed:
         tensors = {k: x.flatten(1, 2) if x.ndim == axes + 3 else x for k, x in tensors.items()}
     if not 1 <= axes <= len(AXES) or tensors["x"].ndim not in {axes + 1, axes + 2}:
@@ -69,6 +71,7 @@ def pair(
         roles={k: ROLES.get(k, "unknown") for k in values},
         axes=AXES[:axes],
         layout=layout,
+        times={k: np.arange(float(n)) for k, n in steps.items() if k in values and n > 1},
     )
 
 
