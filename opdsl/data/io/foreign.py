@@ -56,11 +56,11 @@ class MeshFile:
 
 
 def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
-    """Parse a regular file with meshio.
+    """Parse a regular file with meshio or VTK.
 
     Args:
         path: the file.
-        form: a module of meshio.
+        form: a module of meshio, or `opdsl.data.io.foreign_vtk`.
         source: the path as the user wrote it.
 
     Raises:
@@ -128,7 +128,8 @@ def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | N
     Raises:
         OpError: OP0610, the file is damaged or exceeds its limits.
     """
-    result = _call(path, {"form": form}, file_limits(path, per_byte), source)
+    request = {"form": form, "kind": path.suffix.lower()[1:]}
+    result = _call(path, request, file_limits(path, per_byte), source)
     assert not isinstance(result, tuple)
     return result
 
