@@ -53,7 +53,7 @@ def convert(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Mesh files (vtu, vtk, stl, obj, ply, msh) as one data set, a sample each.
+    """Mesh files (vtu, vtp, vtk, stl, obj, ply, msh) as one data set, a sample each.
 
     Cells become segments, triangles or tetrahedra; points that no cell uses are left out. Fields on
     points are kept, fields on cells are moved to points (the mean of the cells around, by size).
