@@ -1,4 +1,4 @@
-"""`opdsl data convert`, `distance`, `transport`: mesh files, and fields derived from meshes."""
+"""`opdsl data distance`, `transport`: fields that are derived from meshes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import typer
 
 from opdsl.cli.console import UsageError, result, show_json
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import Json
+from opdsl.cli.options import Json, parse_box
 from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
     from opdsl.data.derive.add_distance import Box
-    from opdsl.workflow.datasets.meshes import MeshConversion
 
 DataOption = Annotated[
     str, typer.Argument(metavar="DATA", help="A data set with points.", show_default=False)
@@ -31,6 +30,7 @@ Keep = Annotated[
 ]
 
 
+<<<<<<< HEAD
 def convert(
     paths: Annotated[
         list[str],
@@ -93,6 +93,8 @@ def _channels(name: str, channels: int, summary: MeshConversion) -> str:
     return f"{count}, moved from cells to points" if name in summary.averaged else count
 
 
+=======
+>>>>>>> main
 def distance(
     data: DataOption,
     out: Out,
@@ -130,7 +132,7 @@ def distance(
     apart("--out", out, data)
     from opdsl.workflow.datasets.meshes import add_distance
 
-    sizes, ends = _grid(grid), None if box is None else _box(box)
+    sizes, ends = _grid(grid), None if box is None else parse_box(box)
     progress = SampleProgress()
     summary = add_distance(
         data,
@@ -163,17 +165,6 @@ def _grid(text: str) -> tuple[int, ...]:
     if not all(x.isdecimal() and int(x) > 1 for x in parts):
         raise UsageError(f"--grid {text}: expected points on each axis, as 16 or 32x16x16")
     return tuple(int(x) for x in parts)
-
-
-def _box(text: str) -> Box:
-    try:
-        ends = tuple(tuple(map(float, x.split(".."))) for x in text.split(","))
-    except ValueError:
-        ends = ()
-    box = tuple((x[0], x[1]) for x in ends if len(x) == 2 and x[0] < x[1])
-    if len(box) != len(ends) or not ends:
-        raise UsageError(f"--box {text}: expected the ends of each axis, as 0..1,0..1,-0.5..2")
-    return box
 
 
 def _box_text(box: Box) -> str:

@@ -141,7 +141,8 @@ def _weights(
 def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
     """Refuse a wrong number of axes once: all fields of a file lie on one grid."""
     axes = len(fields.axes)
-    wrong = next((x for x in ports if x.axes != axes), None)
+    # a vector has no axes, and fits any grid
+    wrong = next((x for x in ports if x.axes not in {0, axes}), None)
     if wrong is not None:
         text = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
         *others, last = fields.resolution

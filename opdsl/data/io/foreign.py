@@ -32,6 +32,8 @@ HDF5 = "hdf5"
 SECONDS = 0.5  # of the processor, for any file
 SECONDS_PER_BYTE = 1e-5  # of the processor; the slowest reader takes 3e-6
 SECONDS_PER_HDF5_BYTE = 1e-7  # values are not read
+SECONDS_PER_SMALL_BYTE = 1e-6  # where a file consists of small objects; the slowest takes 2e-7
+MOST_SMALL_SECONDS = 20
 MEMORY = 256 << 20  # bytes, for any file
 MEMORY_PER_BYTE = 64  # compressed arrays become larger, and are copied
 LARGEST_HEADER = 16 << 20  # bytes of the answer's header
@@ -66,7 +68,7 @@ def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
     Raises:
         OpError: OP0610, the file is damaged, or costs more than one of its size may.
     """
-    mesh = _answer(path, form, source, SECONDS_PER_BYTE)
+    mesh = _answer(path, form, source, SECONDS_PER_BYTE * path.stat().st_size)
     assert mesh is not None
     return mesh
 
@@ -77,7 +79,9 @@ def refuse_endless_hdf5(path: Path, source: str) -> None:
     Raises:
         OpError: OP0610, it does not end in time, or ends the process.
     """
-    _answer(path, HDF5, source, SECONDS_PER_HDF5_BYTE)
+    size = path.stat().st_size
+    small = min(SECONDS_PER_SMALL_BYTE * size, MOST_SMALL_SECONDS)
+    _answer(path, HDF5, source, max(SECONDS_PER_HDF5_BYTE * size, small))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +126,23 @@ def outside(message: str, source: str) -> OpError:
     )
 
 
-def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | None:
+def _answer(path: Path, form: str, source: str, more: float) -> MeshFile | None:
     """Ask the worker about a file; return the mesh, or None for HDF5.
 
     Raises:
         OpError: OP0610, the file is damaged or exceeds its limits.
     """
     request = {"form": form, "kind": path.suffix.lower()[1:]}
-    result = _call(path, request, file_limits(path, per_byte), source)
+    result = _call(path, request, file_limits(path, more), source)
     assert not isinstance(result, tuple)
     return result
 
 
-def file_limits(path: Path, per_byte: float = SECONDS_PER_BYTE) -> Limits:
-    """Limit what reading a whole file costs by its size."""
+def file_limits(path: Path, more: float) -> Limits:
+    """Limit what reading a whole file costs: `more` seconds than the least, and memory by size."""
     size = path.stat().st_size
     memory = min(MEMORY + MEMORY_PER_BYTE * size, max(data_budget(), MEMORY))
-    return Limits(SECONDS + per_byte * size, memory)
+    return Limits(SECONDS + more, memory)
 
 
 def _call(

@@ -23,7 +23,7 @@ import numpy as np
 
 HDF5 = "hdf5"
 OURS = "opdsl."  # modules with a function `answer`, and the name of the library that it calls
-MOST_OBJECTS = 20_000  # more than `safe_h5` accepts
+MOST_OBJECTS = 200_000  # more than `safe_h5` accepts
 SCALES = "DIMENSION_LIST"
 NUMBERS = "biuf"
 SAID = 200  # characters of what meshio says
@@ -108,20 +108,19 @@ def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     """Traverse an HDF5 file without the values of its arrays; errors are left to `safe_h5`."""
     try:
         with h5py.File(path, "r") as file:
-            waiting: list[Any] = [file["/"]]
+            waiting: list[Any] = [file["/"].id]
             seen: set[Any] = set()
             while waiting and len(seen) < MOST_OBJECTS:
                 here = waiting.pop()
-                if here.id in seen:
+                if here in seen:
                     continue
-                seen.add(here.id)
-                _attributes(file, here)
-                if isinstance(here, h5py.Group):
-                    links = {name: here.get(name, getlink=True) for name in here}
-                    hard = (k for k, x in links.items() if isinstance(x, h5py.HardLink))
-                    waiting += [here[name] for name in hard]
-                elif here.chunks:
-                    here.id.get_num_chunks()
+                seen.add(here)
+                _attributes(h5py, file, here)
+                if isinstance(here, h5py.h5g.GroupID):
+                    hard = (x for x in here if here.links.get_info(x).type == h5py.h5l.TYPE_HARD)
+                    waiting += [h5py.h5o.open(here, x) for x in hard]
+                elif isinstance(here, h5py.h5d.DatasetID) and _chunked(h5py, here):
+                    here.get_num_chunks()
     except MemoryError:
         return {"failed": "memory"}, []
     except Exception:  # noqa: BLE001  h5py raises five types; the reader meets it again and tells it
@@ -129,11 +128,20 @@ def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     return {}, []
 
 
-def _attributes(file: Any, here: Any) -> None:
+def _chunked(h5py: Any, array: Any) -> bool:
+    return bool(array.get_create_plist().get_layout() == h5py.h5d.CHUNKED)
+
+
+def _attributes(h5py: Any, file: Any, here: Any) -> None:
     """Read the attributes, those too that the reader leaves out, and open the scales of axes."""
-    for name in here.attrs:
+    if not isinstance(here, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+        return
+    if not h5py.h5a.get_num_attrs(here):
+        return
+    attributes = (h5py.Group if isinstance(here, h5py.h5g.GroupID) else h5py.Dataset)(here).attrs
+    for name in attributes:
         with contextlib.suppress(TypeError):  # a type that NumPy lacks
-            value = here.attrs[name]
+            value = attributes[name]
             if name == SCALES:
                 for reference in (x for axis in value for x in axis):
                     with contextlib.suppress(Exception):  # a reference to nothing

@@ -83,6 +83,7 @@ class _Divider:
             resolution=data.resolution,
             samples=count,
             layout=self.binding.layout,
+            data_map=self.binding.data_map,
         )
         samples = self.binding(fields)
         if data.skip >= len(samples):

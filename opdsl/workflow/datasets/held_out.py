@@ -51,7 +51,11 @@ def read_held_out(
         OpError: OP0610 to OP0615.
     """
     fields = sources.open(
-        source.path, split=source.split, resolution=resolution, layout=binding.layout
+        source.path,
+        split=source.split,
+        resolution=resolution,
+        layout=binding.layout,
+        data_map=binding.data_map,
     )
     samples = binding(fields)
     samples = samples.first(source.first) if source.first else samples
@@ -97,7 +101,9 @@ def _requests(
         return [(_source_of(held_out, x, binding, sources), x) for x in resolutions]
     requests: list[tuple[HeldOut, Resolution | None]] = []
     for x in held_out:
-        has = usual is not None and sources.has(x.path, x.split, usual, binding.layout)
+        has = usual is not None and sources.has(
+            x.path, x.split, usual, binding.layout, binding.data_map
+        )
         requests.append((x, usual if has else None))
     return requests
 
@@ -106,8 +112,16 @@ def _source_of(
     held_out: Sequence[HeldOut], resolution: Resolution, binding: Binding, sources: Sources
 ) -> HeldOut:
     """Choose the file with exactly this resolution, else the first with a finer one."""
-    just = (x for x in held_out if _same(sources.first(x.path, x.split).resolution, resolution))
-    finer = (x for x in held_out if sources.has(x.path, x.split, resolution, binding.layout))
+    just = (
+        x
+        for x in held_out
+        if _same(sources.first(x.path, x.split, binding.data_map).resolution, resolution)
+    )
+    finer = (
+        x
+        for x in held_out
+        if sources.has(x.path, x.split, resolution, binding.layout, binding.data_map)
+    )
     # if none has it, reading the first one raises an error that lists its resolutions
     return next(just, None) or next(finer, held_out[0])
 

@@ -15,6 +15,7 @@ from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import (
     HeldOut,
     held_out_in,
@@ -28,8 +29,9 @@ from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
-from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets, warnings_about
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 
 if TYPE_CHECKING:
@@ -58,10 +60,11 @@ def evaluate_run(
         part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
+    warn(end_warnings_of(graph, sets.values()))
     module, normaliser = run.module, run.operator.normaliser
     trained = trained_resolution(run.about)
     errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
-    warn(warnings_about(graph, errors))
+    warn(interpolation_warnings(graph, [x.to_json() for x in errors], run.folder))
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [
@@ -149,6 +152,7 @@ def calibrate_run(
         split=source.split,
         resolution=settings.data.resolution,
         layout=binding.layout,
+        data_map=binding.data_map,
     )
     calibration_samples = _some(binding(fields), skip, samples, source.path)
     calibration = band.calibrate(calibration_samples, alpha, delta)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from opdsl.data.bind.samples import Samples, TimeSteps
-from opdsl.data.io.dataset import Stream, stream_dataset
+from opdsl.data.bind.samples import Fields, Samples, TimeSteps
+from opdsl.data.io.dataset import stream_dataset
 from opdsl.diagnostics import fault
 from opdsl.lower.call_arguments import as_coordinates
 from opdsl.lower.tiles.tiling import Tiled
@@ -21,6 +23,7 @@ from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.datasets.binding import ABSENT, Binding
+from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
 from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
@@ -188,6 +191,7 @@ def predict_file(
     steps: int | None = None,
     batch: int | None = None,
     tile: Tile | None = None,
+    warn: Warn = ignore,
 ) -> int:
     """Apply a run to the samples of a file, batch by batch, and write its outputs.
 
@@ -199,39 +203,64 @@ def predict_file(
         steps: steps in time; as in training if not given.
         batch: samples at a time; as in training if not given.
         tile: points of a tile, for local models on large grids.
+        warn: receives warnings about the data.
 
     Returns:
         The number of samples.
 
     Raises:
-        OpError: OP0610 to OP0615, the data do not fit; OP0625, the file cannot be written; OP0652,
-            the model cannot be applied in tiles.
+        OpError: OP0610 to OP0615, OP0657 or OP0658, the data do not fit; OP0625, the file cannot be
+            written; OP0652, the model cannot be applied in tiles.
     """
     steps = steps or run.settings.rollout
     size = batch or run.settings.batch
     axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
     alone = axes.pop() if len(axes) == 1 else None
     data = stream_dataset(source, split=split, size=size, alone=alone)
-    pieces = _predicted(run, data, steps, batch=size, tile=tile)
-    (samples, first), pieces = peek(pieces)
+    fields, parts = peek(data.pieces)
+    times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
+    predictions = _predicted(run, parts, steps, batch=size, tile=tile, warn=warn)
+    (samples, first), pieces = peek(predictions)
     if out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
     elif samples.places:  # outputs on points are written in one piece
-        write_points(out, run.graph, first, samples, timed=steps is not None)
+        write_points(out, run.graph, first, samples, times=times)
     else:
         dense = ({k: all_values(y) for k, y in x.items()} for _, x in pieces)
-        with_steps = steps is not None
-        write_h5(out, run.graph, dense, data.count, samples.layout, timed=with_steps)
+        write_h5(out, run.graph, dense, data.count, samples.layout, times=times)
     return data.count
 
 
+def _step_times(run: Run, steps: int, times: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return the times of the outputs: those of the file, continued in equal steps, or 1, 2, ...
+
+    Args:
+        run: a trained run; its setting `data.start` says how many times of a file come before.
+        steps: number of them.
+        times: of the functions of time in the file of inputs, if there are some.
+    """
+    first = run.settings.data.start
+    if times is None or len(times) <= first:
+        return np.arange(1.0, steps + 1)
+    step = float(np.diff(times).mean())
+    known = times[first : first + steps]
+    return np.append(known, known[-1] + step * np.arange(1, steps + 1 - len(known)))
+
+
 def _predicted(
-    run: Run, data: Stream, steps: int | None, *, batch: int, tile: Tile | None
+    run: Run,
+    parts: Iterator[Fields],
+    steps: int | None,
+    *,
+    batch: int,
+    tile: Tile | None,
+    warn: Warn,
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
-    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
-    for fields in data.pieces:
+    settings, times = run.settings.data, TimeSteps(steps) if steps else None
+    binding = Binding(run.graph, settings.fields, times, warn, coordinates=settings.coordinates)
+    for fields in parts:
         samples = binding.inputs(fields)
         outputs = outputs_of(
             run,

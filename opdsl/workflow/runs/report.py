@@ -28,18 +28,21 @@ from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings
 from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.rollout import loop_of
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
-HIDDEN = (
+HIDDEN = (  # of a row
     "data",
     "resolution",
     "split",
     "steps",
+    "interpolated_h1",
     "trained_resolution",
     "not_interpolated",
-)  # of a row
+)
 
 
 def make_report(
@@ -84,7 +87,9 @@ def make_report(
         certificate=certificate_text(certify(graph)),
         settings_rows=used_settings(resolved),
         history=history,
-        table=[_cells(x) for x in rows],
+        table=[_cells(x, interpolated_heading(rows)) for x in rows],
+        remarks=missing_interpolations(rows),
+        warnings=interpolation_warnings(graph, rows, run),
         selection=selection,
         changes=[_change(x) for x in changes],
         pictures=[
@@ -94,9 +99,16 @@ def make_report(
     )
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of a row, beginning with the part of the data."""
-    return {"data": SPLITS[row["split"]]} | {k: v for k, v in row.items() if k not in HIDDEN}
+def _cells(row: Mapping[str, Any], interpolated: str | None) -> dict[str, Any]:
+    """Return the cells of a row, beginning with the part of the data.
+
+    Args:
+        row: errors on a set.
+        interpolated: the heading of the error after interpolation.
+    """
+    heads = {"interpolated": interpolated}
+    cells = {heads.get(k) or k: v for k, v in row.items() if k not in HIDDEN}
+    return {"data": SPLITS[row["split"]]} | cells
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import opdsl
 from opdsl.nn.sphere.harmonics import SphericalConv, inverse_sht, legendre, sht
 from opdsl.nn.sphere.sampling import latitudes
 
-SAMPLINGS = {"gauss_legendre": 0, "lobatto": 1, "equiangular": None}
+SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular", "centres")
 
 
 def rows(lmax: int, sampling: str) -> int:
-    return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2, "equiangular": 2 * lmax + 1}[sampling]
+    return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2}.get(sampling, 2 * lmax + 1)
 
 
 def test_legendre_functions_are_those_of_scipy():
