@@ -11,6 +11,9 @@ from opdsl.diagnostics import fault
 VTK = "opdsl.data.io.foreign_vtk"
 GRIDS = {"STRUCTURED_POINTS", "STRUCTURED_GRID", "RECTILINEAR_GRID"}
 GRID_ENDINGS = (".vti", ".vtr", ".vts")
+LEGACY = re.compile(  # a version, a title, the encoding, and the kind
+    rb"# vtk DataFile[^\n]*\n[^\n]*\n\s*(?:ASCII|BINARY)\s+DATASET\s+(\w+)", re.IGNORECASE
+)
 HEAD = 2048  # bytes in which the kind of a legacy file is stated: a title of one line precedes it
 
 
@@ -21,7 +24,7 @@ def legacy_kind(path: Path) -> str:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        match = re.search(rb"\n\s*DATASET\s+(\w+)", file.read(HEAD), re.IGNORECASE)
+        match = LEGACY.match(file.read(HEAD))
     return match[1].decode().upper() if match else ""
 
 

@@ -17,7 +17,7 @@ from opdsl.data.arrays.listing import ArrayFile
 from opdsl.data.arrays.loaded import Loaded, LoadedArrays
 from opdsl.data.arrays.vtk_grids import grid_arrays
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.foreign import CellBlock, MeshFile, ask_arrays, file_limits
+from opdsl.data.io.foreign import SECONDS_PER_BYTE, CellBlock, MeshFile, ask_arrays, file_limits
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.data.io.meshes import MESH_READERS, mesh_contents
 from opdsl.data.io.vtk_files import GRID_ENDINGS, VTK, holds_grid, require_vtk
@@ -45,7 +45,8 @@ def _open(file: DataFile) -> Iterator[ArrayFile]:
 def _grid(file: DataFile) -> dict[str, Loaded]:
     require_vtk(file.source)
     request = {"kind": file.path.suffix.lower()[1:]}
-    header, values = ask_arrays(file.path, VTK, request, file_limits(file.path), file.source)
+    limits = file_limits(file.path, SECONDS_PER_BYTE * file.path.stat().st_size)
+    header, values = ask_arrays(file.path, VTK, request, limits, file.source)
     with damage(file.source, "the reader"):
         size = AXIS_BYTES * sum(header["dims"])
     if size > (cap := data_budget()):
