@@ -17,8 +17,8 @@ import numpy as np
 
 from opdsl.data.arrays.listing import ArrayInfo
 from opdsl.data.arrays.packing import FILLS, SCALES, decoded_type
+from opdsl.data.io.hdf5_survey import MOST_OBJECTS
 from opdsl.data.io.key_store import KeyStore
-from opdsl.data.io.safe_h5 import MOST_OBJECTS
 
 MOST_METADATA = 16 << 20  # bytes of the metadata of one array or group
 AXES = "_ARRAY_DIMENSIONS"

@@ -13,7 +13,14 @@ from torch import Tensor
 from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
+from opdsl.nn.points.batch import (
+    SampleIndices,
+    Values,
+    all_values,
+    count_samples,
+    select,
+    select_geometries,
+)
 from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
@@ -129,7 +136,7 @@ class Samples:
     warnings: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
-        return len(next(iter((self.inputs | self.outputs).values()), ()))
+        return count_samples(self.inputs | self.outputs, self.places)
 
     @property
     def model_points(self) -> dict[str, Geometries]:

@@ -96,7 +96,8 @@ class Converter:
                 has = " and ".join(f"`{x}`" for x in names)
                 message = f"`{name}` is no input, output or domain of `{self.graph.name}`, "
                 self._error("OP0611", f"{message}which has {has}", *near)
-        if not data or not any(x in data for x in self.ports):
+        only_points = not self.graph.inputs and any(x in data for x in self.scattered)
+        if not only_points and not any(x in data for x in self.ports):
             self._error("OP0611", "there are no functions to learn from", f"name them, {EXAMPLE}")
         for port in (x for k, x in self.ports.items() if k in data):
             domain = port.space.domain

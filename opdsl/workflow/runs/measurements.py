@@ -24,7 +24,7 @@ from opdsl.workflow.datasets.held_out import (
     valid_of,
 )
 from opdsl.workflow.datasets.in_memory import TrainingData, as_fields
-from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory
+from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
@@ -112,7 +112,7 @@ def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
     for x in held_out:
         if in_memory(x.path):
             raise not_in_memory(x.path)
-    gone = [x.path for x in held_out if not Path(x.path).exists()]
+    gone = [x.path for x in held_out if not on_disk(x.path)]
     if gone or not held_out:
         message = f"the {SPLITS[part]} data of the run are not there any more"
         message = message if held_out else "the run has neither test data nor validation data"
@@ -158,7 +158,7 @@ def calibrate_run(
     calibration = band.calibrate(calibration_samples, alpha, delta)
     if test is None:
         tests = tests_of(run.folder, run.about)
-        held_out, sources = [x for x in tests if Path(x.path).exists()], Sources()
+        held_out, sources = [x for x in tests if on_disk(x.path)], Sources()
     else:
         held_out, sources = _held_out(run.graph, test, None)
         held_out = [replace(x, split=None) for x in held_out]

@@ -23,7 +23,7 @@ from opdsl.data.arrays.inflated import Inflated
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
 from opdsl.data.arrays.strided import Strided, dense, read_strided
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.safe_h5 import DEFLATE, MOST_OBJECTS, SLACK
+from opdsl.data.io.hdf5_survey import DEFLATE, MOST_OBJECTS, SLACK
 
 HEADER = 128  # bytes before the first variable
 VERSION = 124  # position of the version and of the mark of the byte order

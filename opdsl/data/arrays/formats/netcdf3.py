@@ -25,7 +25,7 @@ from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
 from opdsl.data.arrays.packing import decode, decoded_type
 from opdsl.data.arrays.strided import Strided, dense, read_strided
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.safe_h5 import MOST_ATTRIBUTE, MOST_OBJECTS
+from opdsl.data.io.hdf5_survey import MOST_ATTRIBUTE, MOST_OBJECTS
 
 CDF = b"CDF"
 OFFSETS_64, DATA_64 = 2, 5
