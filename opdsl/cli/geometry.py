@@ -30,6 +30,71 @@ Keep = Annotated[
 ]
 
 
+<<<<<<< HEAD
+def convert(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="FILES", help="Mesh files, folders, patterns.", show_default=False),
+    ],
+    out: Out,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="FIELD", help="A field that models take; repeatable."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--output", metavar="FIELD", help="A field that models return; repeatable."),
+    ] = None,
+    domain: Annotated[
+        str, typer.Option("--domain", metavar="NAME", help="The name of the set of points.")
+    ] = "P",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The name of the data set.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Mesh files (vtu, vtp, vtk, stl, obj, ply, msh) as one data set, a sample each.
+
+    Cells become segments, triangles or tetrahedra; points that no cell uses are left out. Fields on
+    points are kept, fields on cells are moved to points (the mean of the cells around, by size).
+    Units stay as they are.
+
+    Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
+    """
+    named("--out", out, HDF5)
+    from opdsl.workflow.datasets.meshes import convert_meshes
+
+    progress = SampleProgress()
+    summary = convert_meshes(
+        paths,
+        out,
+        name=name,
+        domain=domain,
+        inputs=inputs or (),
+        outputs=outputs or (),
+        progress=progress,
+    )
+    progress.end()
+    if as_json:
+        show_json(asdict(summary) | {"path": str(out)})
+        return
+    low, high = summary.points
+    lines = [f"{out}: {summary.samples} samples of {low} to {high} points, {summary.cells}"]
+    lines += [f"field {k}: {_channels(k, n, summary)}" for k, n in summary.fields.items()]
+    if summary.left_out:
+        lines.append(f"left out: {summary.left_out} points that no cell uses")
+    if summary.labels:
+        lines.append(f"left out: {', '.join(summary.labels)}, whole numbers on cells")
+    result("\n".join(lines))
+
+
+def _channels(name: str, channels: int, summary: MeshConversion) -> str:
+    count = "1 channel" if channels == 1 else f"{channels} channels"
+    return f"{count}, moved from cells to points" if name in summary.averaged else count
+
+
+=======
+>>>>>>> main
 def distance(
     data: DataOption,
     out: Out,

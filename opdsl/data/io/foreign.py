@@ -57,20 +57,25 @@ class MeshFile:
     cell_data: dict[str, list[NDArray[Any]]]
 
 
+# a mesh; the header about arrays by name, and these; or nothing
+Answer = MeshFile | tuple[dict[str, Any], dict[str, NDArray[Any]]] | None
+
+
 def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
-    """Parse a regular file with meshio.
+    """Parse a regular file with meshio or VTK.
 
     Args:
         path: the file.
-        form: a module of meshio.
+        form: a module of meshio, or `opdsl.data.io.foreign_vtk`.
         source: the path as the user wrote it.
 
     Raises:
         OpError: OP0610, the file is damaged, or costs more than one of its size may.
     """
-    mesh = _answer(path, form, source, SECONDS_PER_BYTE * path.stat().st_size)
-    assert mesh is not None
-    return mesh
+    result = _answer(path, form, source, SECONDS_PER_BYTE * path.stat().st_size)
+    if not isinstance(result, MeshFile):
+        raise fault("OP0610", "the file holds a grid, not a mesh", file=source)
+    return result
 
 
 def refuse_endless_hdf5(path: Path, source: str) -> None:
@@ -111,7 +116,8 @@ def ask_arrays(
         OpError: OP0610 the file is damaged, or exceeds the limits; OP0615 it points outside.
     """
     result = _call(path, {**request, "form": module}, limits, source)
-    assert isinstance(result, tuple)
+    if not isinstance(result, tuple):
+        raise fault("OP0610", "the file holds a mesh, not a grid", file=source)
     return result
 
 
@@ -126,15 +132,14 @@ def outside(message: str, source: str) -> OpError:
     )
 
 
-def _answer(path: Path, form: str, source: str, more: float) -> MeshFile | None:
+def _answer(path: Path, form: str, source: str, more: float) -> Answer:
     """Ask the worker about a file; return the mesh, or None for HDF5.
 
     Raises:
         OpError: OP0610, the file is damaged or exceeds its limits.
     """
-    result = _call(path, {"form": form}, file_limits(path, more), source)
-    assert not isinstance(result, tuple)
-    return result
+    request = {"form": form, "kind": path.suffix.lower()[1:]}
+    return _call(path, request, file_limits(path, more), source)
 
 
 def file_limits(path: Path, more: float) -> Limits:
@@ -144,9 +149,7 @@ def file_limits(path: Path, more: float) -> Limits:
     return Limits(SECONDS + more, memory)
 
 
-def _call(
-    path: Path, request: Mapping[str, Any], limits: Limits, source: str
-) -> MeshFile | tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+def _call(path: Path, request: Mapping[str, Any], limits: Limits, source: str) -> Answer:
     """Send a request to the worker; return a mesh, named arrays with their header, or None.
 
     Raises:

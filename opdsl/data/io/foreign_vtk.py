@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkOutputWindow
 from vtkmodules.vtkCommonDataModel import vtkPolyData, vtkUnstructuredGrid
 from vtkmodules.vtkIOLegacy import vtkDataSetReader
 from vtkmodules.vtkIOXML import (
@@ -36,6 +38,7 @@ STRAIGHT = {1: "vertex", 3: "line", 5: "triangle", 6: "strip", 7: "polygon", 9: 
 SOLID = {10: "tetra", 12: "hexahedron", 13: "wedge", 14: "pyramid"}
 CELLS = STRAIGHT | SOLID | {2: "vertex", 4: "line", 21: "line3", 22: "triangle6", 24: "tetra10"}
 NUMBERS = "biuf"
+ERROR, WARNING = "ErrorEvent", "WarningEvent"
 
 Arrays = list[np.ndarray[Any, Any]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -67,23 +70,33 @@ def _read(kind: str, path: str) -> Any:
     """
     errors: list[str] = []
 
-    def note(_source: Any, _event: str, text: str) -> None:
-        errors.append(" ".join(text.split()))
+    def note(_window: Any, event: str, text: str) -> None:
+        # that binary values end too early is a warning
+        if event == ERROR or "error reading" in text.lower():
+            errors.append(" ".join(text.split()))
 
     note.CallDataType = "string0"  # type: ignore[attr-defined]  # VTK asks for it
-    reader = READERS[kind]()
-    reader.AddObserver("ErrorEvent", note)
-    if kind == "vtk":
-        for name in ("Scalars", "Vectors", "Normals", "Tensors", "Fields", "TCoords"):
-            getattr(reader, f"ReadAll{name}On")()
-    else:
-        reader.GetReaderErrorObserver()
-    reader.SetFileName(path)
-    reader.Update()
-    data = reader.GetOutput()
-    if errors or reader.GetErrorCode() or data is None:
-        raise ValueError(errors[0] if errors else "the file cannot be read")
-    return data
+    window = vtkOutputWindow.GetInstance()
+    observers = [window.AddObserver(x, note) for x in (ERROR, WARNING)]
+    try:
+        reader = READERS[kind]()
+        if kind == "vtk":
+            for name in ("Scalars", "Vectors", "Normals", "Tensors", "Fields", "TCoords"):
+                getattr(reader, f"ReadAll{name}On")()
+        reader.SetFileName(path)
+        reader.Update()
+        data = reader.GetOutput()
+        if errors or reader.GetErrorCode() or data is None:
+            raise ValueError(_message(errors))
+        return data
+    finally:
+        for x in observers:
+            window.RemoveObserver(x)
+
+
+def _message(errors: list[str]) -> str:
+    """Shorten what VTK prints: a place in its source, an address, and the message."""
+    return re.split(r"\): |, line \d+ ", errors[0])[-1] if errors else "it cannot be read"
 
 
 def _fields(attributes: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -166,12 +179,12 @@ def _simple(block: _Block) -> _Block:
 
 def _grid(data: Any) -> tuple[dict[str, Any], Arrays]:
     """Describe a grid; of points in a plane or on a line some `dims` are 1."""
-    dims = list(data.GetDimensions())
+    extent = data.GetExtent()
+    dims = [last - first + 1 for first, last in zip(extent[::2], extent[1::2], strict=True)]
     named: Named = {f"point_data/{k}": x for k, x in _fields(data.GetPointData())}
     named |= {f"cell_data/{k}": x for k, x in _fields(data.GetCellData())}
     header: dict[str, Any] = {"dims": dims}
     if hasattr(data, "GetSpacing"):
-        extent = data.GetExtent()
         rows = zip(data.GetOrigin(), data.GetSpacing(), extent[::2], strict=True)
         # the origin is that of the index 0, where the extent need not begin
         header["lines"] = [[o + h * first, h] for o, h, first in rows]
