@@ -263,7 +263,7 @@ def test_a_program_without_data_says_what_it_lacks(tmp_path):
 @pytest.mark.usefixtures("folder")
 def test_a_nan_in_the_data_is_found_before_the_run(tmp_path):
     with h5py.File("d.h5", "r+") as file:
-        file["t0_fields/pressure"][4, 8, 8] = np.nan
+        file["t0_fields/pressure"][4, 0, 8, 8] = np.nan
     result = run("train", "tiny.op", "--out", "run")
     assert result.exit_code == 4
     assert "OP0612" in result.stderr
@@ -295,7 +295,7 @@ def test_evaluate_at_other_resolutions_and_on_other_data(trained):
     assert [(x["set"], x["samples"]) for x in other] == [("17x17", 30)]
     text = good("evaluate", trained, "--resolutions", "17x17")
     heads = re.split("  +", text.splitlines()[0])
-    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated"]
+    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated from 9x9"]
     assert heads == ["data", "set", "samples", *figures]
     other = good("evaluate", trained, "--data", trained.parent / "d.h5")
     assert re.split("  +", other.splitlines()[0])[:2] == ["test set", "samples"]

@@ -25,7 +25,7 @@ from opdsl.compiler import check
 from opdsl.data.io.dataset import open_dataset, stream_dataset
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
 from opdsl.migrate.neuralop.calls import read_checkpoint

@@ -6,12 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
+from opdsl.nn.points.batch import (
+    SampleIndices,
+    Values,
+    all_values,
+    count_samples,
+    select,
+    select_geometries,
+)
 from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
@@ -38,6 +47,8 @@ class Fields:
         homes: field on points -> the set.
         start: how many samples of the file come before these.
         coordinates: axis of the grid -> where its points are; only those that the file states.
+        times: field whose channels are times and components, the times first -> the times.
+        orders: field on a grid -> order of its tensors, where the file states more than scalars.
         mapped: whether the names are those of the inputs, outputs and domains of the model.
     """
 
@@ -54,6 +65,8 @@ class Fields:
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
     coordinates: Coordinates = field(default_factory=dict)
+    times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    orders: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False
 
 
@@ -123,7 +136,7 @@ class Samples:
     warnings: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
-        return len(next(iter((self.inputs | self.outputs).values()), ()))
+        return count_samples(self.inputs | self.outputs, self.places)
 
     @property
     def model_points(self) -> dict[str, Geometries]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.registry import Registry
-from opdsl.sampling import SAMPLINGS
+from opdsl.sampling import PERIODIC, SAMPLINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +106,14 @@ SAMPLING = Option(
     "both",
     choices=SAMPLINGS,
 )
+PERIODIC_SAMPLING = Option(
+    "sampling",
+    str,
+    f"Which end of an axis carries a point, or cell centres: {', '.join(PERIODIC)}.",
+    "WORD",
+    "lower",
+    choices=PERIODIC,
+)
+WORKERS = Option("workers", int, "Threads that compute samples in parallel.", "N", 2)
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

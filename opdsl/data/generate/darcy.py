@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from opdsl.data.generate import SAMPLES, GeneratedFile, Generator, Option
+from opdsl.data.generate import SAMPLES, WORKERS, GeneratedFile, Generator, Option
 
 
 def _generate(**options: Any) -> GeneratedFile:
@@ -27,7 +27,7 @@ GENERATOR = Generator(
             "piecewise",
             choices=("piecewise", "lognormal"),
         ),
-        Option("workers", int, "Threads that solve in parallel.", "N", 2),
+        WORKERS,
     ),
     example="--resolution 65 --samples 100 -o d.h5",
 )

@@ -213,12 +213,13 @@ class Band(Section):
 
 
 class Incremental(Section):
-    """`incremental { start = 4 until = 0.5 }`: begin with few Fourier modes and add the others.
+    """`incremental { start = 4 until = 0.5 }`: begin with few modes and add the others.
 
     While it lasts no epoch counts as the best: its weights are those of a smaller model.
 
     Attributes:
-        start: the greatest frequency in the first epoch; without it all modes take part.
+        start: the greatest frequency in the first epoch, and the number of half-waves on axes with
+            ends; without it all modes take part.
         until: the part of the epochs after which all do.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,7 +82,7 @@ class Binding:
         refuse_other_sampling(self.graph, fields)
         fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
-        mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
+        mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
         return self._bound(fields, (), mapping)
 
     def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
@@ -96,10 +96,15 @@ class Binding:
         """Select the inputs that the file has."""
         return [x for x in self.graph.inputs if x.name not in self.absent]
 
-    def _mapping(self, fields: Fields) -> Mapped:
-        """Return the field names by port; mapped arrays are named as the ports themselves."""
+    def _mapping(self, fields: Fields, needed: Container[str] | None = None) -> Mapped:
+        """Return the field names by port; mapped arrays are named as the ports themselves.
+
+        Args:
+            fields: of the data.
+            needed: names of inputs and outputs that must be there; all if None.
+        """
         if fields.mapped or in_memory(fields.source):
-            self._refuse_missing(fields)
+            self._refuse_missing(fields, needed)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
@@ -109,7 +114,7 @@ class Binding:
         samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
-    def _refuse_missing(self, fields: Fields) -> None:
+    def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
         """Refuse arrays in memory if one that the model needs is missing.
 
         Raises:
@@ -118,6 +123,7 @@ class Binding:
         outputs = {x.name for x in self._outputs()}
         for port in (*self.graph.inputs, *self.graph.outputs):
             needed = port.name in outputs or port in self.graph.inputs
+            needed = needed and (wanted is None or port.name in wanted)
             if needed and port.name not in {*fields.values, *self.absent}:
                 role = "output" if port.name in outputs else "input"
                 message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"

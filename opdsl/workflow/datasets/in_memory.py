@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.workflow.datasets.conversion import EXAMPLE, Converter
+from opdsl.workflow.datasets.named_arrays import EXAMPLE, Converter
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 
 # a path; functions by name; items by name, or (input, output); what `open_dataset` returns

@@ -20,7 +20,7 @@ from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
-from opdsl.workflow.datasets.conversion import Converter
+from opdsl.workflow.datasets.named_arrays import Converter
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
 
@@ -144,9 +144,7 @@ def _files(path: str, split: str | None) -> tuple[Path, ...]:
         OpError: OP0610, there are none.
     """
     if has_magic(path) and not Path(path).exists():
-        pattern = Path(path)
-        found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        files = tuple(sorted((x for x in found if x.is_file()), key=natural))
+        files = matching_files(path)
         if not files:
             raise fault("OP0610", "no file has such a name", file=path)
         return files
@@ -158,6 +156,15 @@ def _files(path: str, split: str | None) -> tuple[Path, ...]:
         if own:
             return own
     return data_files(Path(path), split, path)
+
+
+def matching_files(pattern: str) -> tuple[Path, ...]:
+    """List the files that fit a pattern, in the order of the numbers in their names."""
+    if not has_magic(pattern):
+        return ()
+    path = Path(pattern)
+    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    return tuple(sorted((x for x in matches if x.is_file()), key=natural))
 
 
 def _in(folder: Path) -> tuple[Path, ...]:

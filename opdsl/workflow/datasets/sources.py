@@ -13,8 +13,8 @@ from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_p
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import Values, all_values, select, select_geometries
-from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.nn.points.batch import Values, all_values, count_samples, select, select_geometries
+from opdsl.workflow.datasets.mapped import DataMap, matching_files
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 
@@ -64,7 +64,7 @@ class Sources:
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file, a folder or a data set in memory of this path."""
-        return path in self.memory if in_memory(path) else Path(path).exists()
+        return path in self.memory if in_memory(path) else on_disk(path)
 
     def has(
         self,
@@ -107,8 +107,13 @@ def absolute(path: str) -> str:
 
 def located(path: str, folder: Path) -> str:
     """Return the path from here if it exists, else from the folder of the program."""
-    by_program = folder / path
-    return str(by_program) if not Path(path).exists() and by_program.exists() else path
+    by_program = str(folder / path)
+    return by_program if not on_disk(path) and on_disk(by_program) else path
+
+
+def on_disk(path: str) -> bool:
+    """Return whether there is a file or a folder of this path, or one that fits its pattern."""
+    return Path(path).exists() or bool(matching_files(path))
 
 
 def parts_of(path: str) -> tuple[str, ...]:
@@ -119,7 +124,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 def _part(fields: Fields, resolution: Resolution | None, samples: int | None) -> Fields:
     """Select the first samples of a data set in memory, on every k-th point."""
-    count = len(next(iter(fields.values.values())))
+    count = count_samples(fields.values, fields.places)
     if samples is not None and samples > count:
         message = f"the data hold {count} samples, {samples} were asked for"
         raise fault("OP0610", message, file=fields.source)

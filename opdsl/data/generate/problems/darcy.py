@@ -8,9 +8,6 @@ quite 0 at the edge.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
+from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
 from opdsl.data.generate.solvers.diffusion import solve
 from opdsl.data.interrupt import deferred_signals
-from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 
@@ -80,7 +78,7 @@ def generate(
     with (
         deferred_signals() as interrupted,
         write_well(out, _plan(resolution, samples, seed, fine, kind)) as put,
-        _made(resolution, samples, seed, fine, kind, workers) as flows,
+        in_parallel(partial(_flow, resolution, seed, fine, kind), range(samples), workers) as flows,
     ):
         for index, flow in enumerate(flows):
             worst = max(worst, flow.residual)
@@ -175,21 +173,6 @@ def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Coefficient
         layout="node",
         parameters={"kind": kind, "seed": str(seed), "fine": fine, "forcing": 1.0},
     )
-
-
-@contextmanager
-def _made(
-    resolution: int, samples: int, seed: int, fine: int, kind: Coefficient, workers: int
-) -> Iterator[Iterator[_Flow]]:
-    """Yield the samples in order, computed in threads: SuperLU releases the interpreter's lock.
-
-    After an interruption, samples that no thread has begun are dropped.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="darcy")
-    try:
-        yield pool.map(partial(_flow, resolution, seed, fine, kind), range(samples))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _flow(resolution: int, seed: int, fine: int, kind: Coefficient, index: int) -> _Flow:

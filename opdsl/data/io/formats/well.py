@@ -1,7 +1,4 @@
-"""The Well's layout of HDF5: reading it, and writing steady fields in it.
-
-Two attributes are ours and mean nothing to others: `opdsl_layout` of the root (such as `node` or
-`periodic`) and `opdsl_role` of a field (`input` or `output`).
+"""Read The Well's layout of HDF5, which `opdsl.data.io.well_writing` writes.
 
 Source: Ohana et al. 2024, arXiv:2412.00568; the layout is described in the documentation of
 PolymathicAI/the_well. Fields that vary in time are read with their times as channels.
@@ -9,11 +6,9 @@ PolymathicAI/the_well. Fields that vary in time are read with their times as cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,20 +17,16 @@ from torch import Tensor
 
 from opdsl.data.bind.coordinates import thin_coordinates
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import Layout, every_kth, layout_text, read_layout
+from opdsl.data.derive.coarsen import Layout, every_kth, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.formats._well_coordinates import coordinates_of
-from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
-from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
+from opdsl.data.io.hdf5_survey import Hdf5Array
+from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.unknown_layout import unknown_layout
+from opdsl.data.io.well_writing import LAYOUT, ORDERS, ROLE
 from opdsl.diagnostics import OpError, fault
-
-LAYOUT = "opdsl_layout"
-ROLE = "opdsl_role"
-ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of its tensors
-
-WellBoundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
 def read(file: DataFile, options: ReadOptions) -> FileFields:
@@ -83,6 +74,8 @@ def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> 
         axes=axes,
         layout=layout,
         coordinates=thin_coordinates(coordinates_of(inside, axes), axes, thin),
+        times=_times(inside, entries.values()),
+        orders={k: x.order for k, x in entries.items() if x.order},
     )
 
 
@@ -94,49 +87,6 @@ def count(inside: Hdf5File) -> int:
     """
     grid = tuple(_length(inside, a) for a in _axes(inside))
     return _trajectories(inside, _found(inside, grid).values())
-
-
-@dataclass(frozen=True, slots=True)
-class WellLayout:
-    """The contents of a file of steady scalar fields, except for the values.
-
-    Attributes:
-        name: the data set's name.
-        axes: name -> coordinates of the points.
-        roles: field -> input or output.
-        count: number of samples.
-        boundary: kind of every boundary.
-        layout: which points a coarser grid may keep.
-        parameters: parameters of the samples; each becomes an attribute of the root.
-        walls: indices of the points of an axis that lie on the boundary.
-    """
-
-    name: str
-    axes: Mapping[str, NDArray[np.float64]]
-    roles: Mapping[str, Role]
-    count: int
-    boundary: WellBoundary
-    layout: Layout
-    parameters: Mapping[str, str | int | float] = field(default_factory=dict)
-    walls: tuple[int, ...] = (0, -1)
-
-
-Put = Callable[[int, Mapping[str, NDArray[Any]]], None]
-
-
-@contextmanager
-def write_well(path: Path, plan: WellLayout) -> Iterator[Put]:
-    """Open a new file for the block and yield `put(index, {field: values})`, which writes a sample.
-
-    The file is written whole or not at all (see `new_hdf5`).
-
-    Raises:
-        OpError: OP0625, the file cannot be written.
-    """
-    with new_hdf5(path) as file:
-        with write_errors(path):
-            places = _lay_out(file, plan)
-        yield lambda i, values: _put(path, places, i, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,80 +212,23 @@ def _spread(
     return got
 
 
+def _times(inside: Hdf5File, entries: Iterable[_Entry]) -> dict[str, NDArray[np.float64]]:
+    """Return the times of the fields that have several, or their indices where none are stated."""
+    steps = {x.name: x.stored.shape[x.sampled] for x in entries if x.timed}
+    stored = inside.arrays.get("dimensions/time")
+    known = stored is not None and stored.dtype.kind in "iuf" and len(stored.shape) == 1
+    times = inside.span("dimensions/time").astype(np.float64) if known else np.zeros(0)
+    indices = {n: np.arange(float(n)) for n in steps.values()}
+    return {k: times if len(times) == n else indices[n] for k, n in steps.items() if n > 1}
+
+
 def _role(stored: Hdf5Array) -> Role:
     role = stored.attrs.get(ROLE)
     return cast("Role", role) if role in ("input", "output") else "unknown"
 
 
 def _foreign(source: str, why: str) -> OpError:
-    return fault(
-        "OP0610",
-        f"the HDF5 file is not laid out as those of The Well: {why}",
-        helps=("`opdsl.data.io.formats.well` describes the layout and writes it",),
-        file=source,
-    )
-
-
-def _lay_out(file: Any, plan: WellLayout) -> dict[str, Any]:
-    """Write everything except the values; return the empty arrays by name."""
-    file.attrs["dataset_name"] = plan.name
-    file.attrs["grid_type"] = "cartesian"
-    file.attrs["n_spatial_dims"] = len(plan.axes)
-    file.attrs["n_trajectories"] = plan.count
-    file.attrs["simulation_parameters"] = list(plan.parameters)
-    for name, value in plan.parameters.items():
-        file.attrs[name] = value
-    file.attrs[LAYOUT] = layout_text(plan.layout)
-    _dimensions(file.create_group("dimensions"), plan)
-    _boundaries(file.create_group("boundary_conditions"), plan)
-    for empty in ("scalars", "t1_fields", "t2_fields"):
-        file.create_group(empty).attrs["field_names"] = []
-    return _fields(file.create_group("t0_fields"), plan)
-
-
-def _dimensions(group: Any, plan: WellLayout) -> None:
-    group.attrs["spatial_dims"] = list(plan.axes)
-    for name, points in {"time": np.zeros(1), **plan.axes}.items():
-        group[name] = np.asarray(points, np.float32)
-        group[name].attrs.update(sample_varying=False)
-        if name != "time":
-            group[name].attrs.update(time_varying=False)
-
-
-def _boundaries(group: Any, plan: WellLayout) -> None:
-    """Write one boundary condition for both ends of each axis."""
-    for axis, points in plan.axes.items():
-        mask = np.zeros(len(points), np.bool_)
-        mask[list(plan.walls)] = True
-        one = group.create_group(f"{axis}_{plan.boundary.lower()}")
-        one.attrs["associated_dims"] = [axis]
-        one.attrs["associated_fields"] = []
-        one.attrs["bc_type"] = plan.boundary
-        one.attrs.update(sample_varying=False, time_varying=False)
-        one["mask"] = mask
-
-
-def _fields(group: Any, plan: WellLayout) -> dict[str, Any]:
-    group.attrs["field_names"] = list(plan.roles)
-    grid = tuple(len(x) for x in plan.axes.values())
-    arrays = {}
-    for name, role in plan.roles.items():
-        # one chunk for each sample: training reads whole samples
-        arrays[name] = group.create_dataset(
-            name, (plan.count, *grid), np.float32, chunks=(1, *grid)
-        )
-        arrays[name].attrs.update(sample_varying=True, time_varying=False)
-        arrays[name].attrs["dim_varying"] = [True] * len(grid)
-        arrays[name].attrs[ROLE] = role
-    return arrays
-
-
-def _put(
-    path: Path, places: Mapping[str, Any], index: int, values: Mapping[str, NDArray[Any]]
-) -> None:
-    with write_errors(path):
-        for name, place in places.items():
-            place[index] = values[name]
+    return unknown_layout(f"the HDF5 file is not laid out as those of The Well: {why}", source)
 
 
 def _matches(file: DataFile) -> bool:
@@ -346,7 +239,8 @@ FORMAT = Format(
     "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
     """HDF5 as PolymathicAI/the_well publishes it, fields on a grid:
 
-    /                            dataset_name, n_trajectories, grid_type; ours: opdsl_layout =
+    /                            dataset_name, n_trajectories, grid_type; the parameters of the
+                                 samples; ours: opdsl_layout =
                                  "node" (both ends are points), "periodic",
                                  "lower", "upper", "interior" or "centres" (see `sampling` of
                                  domains); with commas one for each axis
@@ -355,6 +249,7 @@ FORMAT = Format(
     /t1_fields/f, /t2_fields/f   vectors and tensors, their components last
                                  on each: sample_varying, time_varying, dim_varying; ours:
                                  opdsl_role = "input" or "output"
+    /scalars                     the parameters that are numbers
     /boundary_conditions         as The Well describes them: bc_type WALL, OPEN or PERIODIC of the
                                  ends of the axes; with the coordinates they are compared with
                                  the domain of the program (OP0657, OP0658)

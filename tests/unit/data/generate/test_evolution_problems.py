@@ -18,7 +18,7 @@ def written(problem, path, **changes):
     settings = {"resolution": 17, "samples": 2, "seed": 5, "out": path} | QUICK[problem]
     report = problem.generate(**settings | changes)
     with h5py.File(path) as f:
-        initial, final = (f[f"t0_fields/{x}"][()].astype(float) for x in ("initial", "final"))
+        initial, final = (f[f"t0_fields/{x}"][:, 0].astype(float) for x in ("initial", "final"))
     return report, initial, final
 
 

@@ -17,7 +17,7 @@ def written(problem, path, **changes):
     settings = {"resolution": 17, "samples": 2, "seed": 5, "out": path}
     report = problem.generate(**settings | changes)
     with h5py.File(path) as f:
-        return report, *(f[f"t0_fields/{x}"][()].astype(float) for x in FIELDS[problem])
+        return report, *(f[f"t0_fields/{x}"][:, 0].astype(float) for x in FIELDS[problem])
 
 
 def laplacian(u, h):

@@ -23,7 +23,7 @@ def written(problem, path, **changes):
     settings = SMALL[problem] | {"samples": 2, "seed": 5, "out": path}
     report = problem.generate(**settings | changes)
     with h5py.File(path) as f:
-        return report, *(f[f"t0_fields/{x}"][()].astype(float) for x in ("initial", "final"))
+        return report, *(f[f"t0_fields/{x}"][:, 0].astype(float) for x in ("initial", "final"))
 
 
 def hopf_ratio(x, a, nu, t):

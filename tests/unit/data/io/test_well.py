@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from opdsl.data import open_dataset
-from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.diagnostics import OpError
 
 LINE = np.linspace(0, 1, 9)
@@ -52,14 +52,15 @@ def test_the_file_has_the_layout_of_the_well(tmp_path):
         assert root["dataset_name"] == "made"
         assert root["grid_type"] == "cartesian"
         assert (root["n_spatial_dims"], root["n_trajectories"]) == (2, 4)
-        assert list(root["simulation_parameters"]) == ["seed", "viscosity"]
-        assert root["viscosity"] == 0.5
+        assert list(root["simulation_parameters"]) == ["viscosity"]
+        assert (root["seed"], root["viscosity"]) == ("7", 0.5)
         assert list(f["dimensions"].attrs["spatial_dims"]) == ["x", "y"]
         assert np.array_equal(f["dimensions/y"][()], LINE[::2].astype(np.float32))
         assert list(f["t0_fields"].attrs["field_names"]) == ["a", "u"]
-        assert not f["t0_fields/u"].attrs["time_varying"]
+        assert f["t0_fields/u"].attrs["time_varying"]  # else The Well takes it for a constant
         assert f["t0_fields/u"].attrs["sample_varying"]
-        assert f["t0_fields/u"].chunks == (1, 9, 5)
+        assert f["t0_fields/u"].shape == (4, 1, 9, 5)
+        assert f["t0_fields/u"].chunks == (1, 1, 9, 5)
         assert {"scalars", "t1_fields", "t2_fields"} <= set(f)
         assert f["boundary_conditions/x_wall"].attrs["bc_type"] == "WALL"
         assert f["boundary_conditions/x_wall/mask"][()].sum() == 2
