@@ -114,6 +114,14 @@ PERIODIC_SAMPLING = Option(
     "lower",
     choices=PERIODIC,
 )
+DISTRIBUTION = Option(
+    "distribution",
+    str,
+    "The law of the samples: in, or out for tests out of distribution.",
+    "LAW",
+    "in",
+    choices=("in", "out"),
+)
 WORKERS = Option("workers", int, "Threads that compute samples in parallel.", "N", 2)
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

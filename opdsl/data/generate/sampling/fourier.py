@@ -85,13 +85,16 @@ def _spread(c: Coefficients, n: int, modes: int, dims: int) -> Any:
     return wide
 
 
-def gaussian_series(seed: int, index: int, deviations: Floats) -> Coefficients:
-    """Draw a series without mean, real, whose coefficients are normal and independent.
+def gaussian_series(
+    seed: int, index: int, deviations: Floats, *, mean: bool = False
+) -> Coefficients:
+    """Draw a real series whose coefficients are normal and independent.
 
     Args:
         seed, index: of the sample.
         deviations: in the shape of the coefficients; sigma_k of the orthonormal functions
             sqrt(2) cos(2 pi k x) and sqrt(2) sin(2 pi k x).
+        mean: whether the series has a mean, of the deviation of frequency 0.
     """
     c = normals(seed, index, 2 * deviations.size).reshape(2, *deviations.shape)
     series: Coefficients = (c[0] + 1j * c[1]) * deviations / np.sqrt(2)
@@ -99,5 +102,6 @@ def gaussian_series(seed: int, index: int, deviations: Floats) -> Coefficients:
         # the frequencies (-k, 0) are the conjugates of (k, 0)
         modes = series.shape[-1] - 1
         series[modes + 1 :, 0] = np.conj(series[modes:0:-1, 0])
-    series.reshape(-1)[0] = 0
+    at_zero = float(series.real.flat[0]) * np.sqrt(2)
+    series.flat[0] = at_zero if mean else 0.0
     return series
