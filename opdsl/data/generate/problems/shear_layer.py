@@ -37,7 +37,7 @@ FINE = (48, 1024)
 PER_MODE = 8  # points on which a layer is evaluated, for each frequency of the solver
 TAIL = 1e-2  # of the frequencies that the solver does not carry, relative
 TRIAL = 0.1  # time over which steps are halved
-CLOSE = 1e-5  # after halving the steps, relative
+CLOSE = 3e-5  # after halving the steps, relative; 1e-6 is observed
 SLACK = 1e-6  # by which the energy may grow
 
 
@@ -180,14 +180,15 @@ def energy(torus: Torus, w: Coefficients) -> float:
 
 
 def _halving(settings: GridSettings, layers: Layers, modes: int, time: float) -> float:
-    """Change of the first sample, after a short time, when all steps are halved, relative.
+    """Change of the first velocity, after a short time, when all steps are halved, relative.
 
     Raises:
         OpError: OP0617, the change is above CLOSE.
     """
     flow = solver(modes)
     start = initial(settings.seed, 0, layers, flow.torus)
-    (once,), (twice,) = (flow.states(start, min(time, TRIAL), 1, refine=r) for r in (1, 2))
+    (one,), (two,) = (flow.states(start, min(time, TRIAL), 1, refine=r) for r in (1, 2))
+    once, twice = (flow.torus.velocity(w) for w in (one, two))
     change = float(np.linalg.norm(once - twice) / np.linalg.norm(twice))
     if not change <= CLOSE:
         raise settings.unsound(f"half the steps change the first sample by {change:.1e}")

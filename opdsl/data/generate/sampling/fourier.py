@@ -49,7 +49,9 @@ def fourier_values(c: Coefficients, sampling: GridSampling, n: int, dims: int) -
         c = c * np.exp(2j * np.pi * shift * k)
     finer = -(-(2 * modes + 1) // n)  # the grid that resolves all frequencies
     u = on_grid(c, finer * n, dims)
-    return np.ascontiguousarray(u[(..., *(slice(None, None, finer),) * dims)])
+    for axis in range(-dims, 0):
+        u = np.take(u, range(0, finer * n, finer), axis)
+    return u
 
 
 def on_grid(c: Coefficients, n: int, dims: int) -> Floats:
