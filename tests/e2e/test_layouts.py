@@ -12,6 +12,11 @@ import scipy.io
 import torch
 from safetensors.numpy import save_file
 
+from opdsl.compiler import read
+from opdsl.workflow.datasets.binding import binding_of
+from opdsl.workflow.datasets.division import divide
+from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.programs.program import open_program, resolve_settings
 from tests.e2e.command_line import good, run
 
 RNG = np.random.default_rng(0)
@@ -310,3 +315,19 @@ def test_unclear_files_are_refused_with_what_they_hold_and_what_to_write(here, a
     assert code in told.stderr
     assert said in told.stderr
     assert not (here / "run").exists()
+
+
+def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
+    """Values name their trajectory, and windows of the test are longer than those of training."""
+    u = np.arange(5.0)[:, None, None] * np.ones((5, 11, 32))
+    hdf5("f.h5", tensor=u, x_coordinate=GRID)
+    data = "valid = 0.1 windows { first = 0 }"
+    program = grid_program("f.h5", axes=1, data=data, steps=2)
+    (here / "m.op").write_text(program.replace("rollout = 2", "rollout = 2 eval { rollout = 5 }"))
+    program = open_program(*read("m.op"))
+    settings = resolve_settings(program).settings
+    binding, testing = (binding_of(program.graph, settings, testing=x) for x in (False, True))
+    division = divide(settings.data, here, binding, testing, Sources())
+    assert sorted(set(division.train.inputs["u"].flatten().tolist())) == [0, 1, 2, 3]
+    assert set(division.valid.inputs["u"].flatten().tolist()) == {4}
+    assert (len(division.train), len(division.valid)) == (4 * 9, 6)

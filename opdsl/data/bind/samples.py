@@ -51,6 +51,7 @@ class Fields:
         orders: field on a grid -> order of its tensors, where the file states more than scalars.
         mapped: whether the names are those of the inputs, outputs and domains of the model.
         notes: about the layout that is assumed, for the user.
+        windows: how many samples in a row are windows of one trajectory.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Fields:
     orders: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False
     notes: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Samples:
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
             area or volume that each point stands for; those without are not there.
         warnings: about the values, for the user.
+        windows: as in `Fields`.
     """
 
     inputs: dict[str, Values]
@@ -136,6 +139,7 @@ class Samples:
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
     def __len__(self) -> int:
         return count_samples(self.inputs | self.outputs, self.places)

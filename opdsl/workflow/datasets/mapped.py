@@ -111,7 +111,14 @@ class DataMap:
         named = len(stated) == len(grid) == len(fields.axes)
         axes = grid if named else fields.axes
         coordinates = stated if named else {}
-        return replace(fields, axes=axes, coordinates=coordinates, notes=source.notes, start=start)
+        return replace(
+            fields,
+            axes=axes,
+            coordinates=coordinates,
+            notes=source.notes,
+            windows=len(data.starts),
+            start=start,
+        )
 
     @property
     def divided(self) -> bool:
