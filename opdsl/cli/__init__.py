@@ -61,6 +61,7 @@ class _Generators(Mapping[str, str]):
 # functions, by their modules in this folder; only that of the command that is run is imported
 COMMANDS: dict[str, str | CommandGroup] = {
     "new": "new.command",
+    "init": "init.command",
     "check": "check.command",
     "fmt": "fmt.command",
     "explain": "explain.command",

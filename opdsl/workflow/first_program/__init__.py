@@ -1,0 +1,1 @@
+"""`opdsl init`: a first program for a data file."""
