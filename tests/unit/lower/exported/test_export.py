@@ -225,6 +225,7 @@ def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
 
 
 @compiler
+@pytest.mark.timeout(1500)
 @pytest.mark.slow  # torch's compiler tries the processor first, then compiles for half a minute
 @pytest.mark.parametrize("text", [LINE, HALF_WAVES], ids=["waves", "half-waves"])
 def test_compiled_code_computes_the_same_at_sizes_that_were_not_traced(tmp_path, text):
