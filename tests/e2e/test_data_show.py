@@ -1,4 +1,4 @@
-"""`opdsl data show`: the arrays of any file without their values, and the fields of known layouts."""
+"""`opdsl data show`: the arrays of any file without their values, and known fields."""
 
 import json
 
