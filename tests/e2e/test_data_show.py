@@ -81,6 +81,23 @@ def test_a_sound_file_larger_than_memory_is_listed(monkeypatch):
 
 
 @pytest.mark.usefixtures("here")
+def test_a_pair_that_does_not_fit_says_why_it_is_none():
+    np.savez("d.npz", x=np.ones((4, 16)), y=np.ones((5, 16)))
+    text = good("data", "show", "d.npz")
+    assert "note: the file is no pair of fields: samples or grids differ" in text
+    assert f"note: {NOTE}" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_a_store_in_a_folder_is_listed():
+    zarr = pytest.importorskip("zarr")
+    zarr.create_group("d.zarr").create_array("u", data=np.zeros((4, 16)))
+    text = good("data", "show", "d.zarr")
+    assert "(4, 16)" in text
+    assert NOTE in text
+
+
+@pytest.mark.usefixtures("here")
 def test_a_damaged_file_is_an_error():
     np.savez("d.npz", x=np.ones((400, 16)), y=np.ones((400, 16)))
     with open("d.npz", "r+b") as file:  # noqa: PTH123
