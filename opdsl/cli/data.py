@@ -40,7 +40,7 @@ def show(
     if description.arrays:
         result(_listing(description.arrays))
     if description.note:
-        result(f"\nnote: {description.note}")
+        result("\n" + "\n".join(f"note: {x}" for x in description.note.splitlines()))
         return
     if description.arrays:
         result("\n")

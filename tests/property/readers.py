@@ -42,6 +42,7 @@ from opdsl.workflow.training.resuming import resumable_run
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 from tests.property.array_readers import array_readers
+from tests.property.plain_array_readers import plain_array_readers
 from tests.property.reader import Reader
 
 SPECS = ("fno_darcy", "deeponet", "gino")
@@ -64,6 +65,7 @@ def make_readers(folder: Path) -> tuple[Reader, ...]:
         Reader("compiled", (_compiled(folder),), load_compiled, ("*",), _seal_compiled),
         *(Reader(x, _meshes(folder, x), open_dataset) for x in MESHES),
         *array_readers(folder),
+        *plain_array_readers(folder),
         Reader("journal", (_journal(folder),), _read_journal, ("metrics.jsonl",)),
         Reader(
             "resumed run", (_tiny_run(folder),), _resume, ("checkpoints/step*/state.pt",), _seal

@@ -126,14 +126,23 @@ def _scales(file: Any, item: Any, rank: int) -> list[int | None]:
     """Return the address of the first scale of each axis; None for an axis without a scale."""
     import h5py
 
-    addresses: list[int | None] = []
     try:
-        for references in h5py.Dataset(item).attrs[SCALES]:
-            one = next((x for x in references if isinstance(x, h5py.Reference)), None)
-            addresses.append(h5py.h5o.get_info(file[one].id).addr if one else None)
-    except Exception:  # noqa: BLE001  a damaged reference: the axes have no names
+        axes = h5py.Dataset(item).attrs[SCALES]
+    except TypeError:  # a type that NumPy lacks
         return []
-    return addresses if len(addresses) == rank else []
+    return [_address(file, x) for x in axes] if np.shape(axes)[:1] == (rank,) else []
+
+
+def _address(file: Any, references: Any) -> int | None:
+    """Return the address of what the first reference means; None if there is nothing."""
+    import h5py
+
+    try:
+        scale = file[references[0]]
+        address: int = h5py.h5o.get_info(scale.id).addr
+    except Exception:  # noqa: BLE001  no reference, or one to what is gone: a dozen types
+        return None
+    return address
 
 
 def _limit(count: int, source: str) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from opdsl.data.derive.simplices import KINDS, POINTS, sizes, split
 from opdsl.data.io.foreign import MeshFile, parse_mesh
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.data.io.vtk_files import GRIDS, VTK, legacy_kind, require_vtk
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.files import open_regular
@@ -183,8 +184,8 @@ def _format(path: Path, source: str) -> str:
     kind = legacy_kind(path) if form == "vtk" else ""
     if kind in GRIDS:
         message = f"the file holds a grid ({kind}), not a mesh"
-        helps = ('name its arrays in the program: `data { fields { u = "point_data/..." } }`',)
-        raise fault("OP0610", message, helps=helps, file=source)
+        help_text = 'name its arrays in the program: `data { fields { u = "point_data/..." } }`'
+        raise unknown_layout(message, source, help_text)
     if kind == "POLYDATA" or form == VTK:
         require_vtk(source)
         return VTK

@@ -103,7 +103,7 @@ class DatasetDescription:
     """A data set in words and numbers.
 
     Attributes:
-        arrays: what the file holds; None for a folder and for formats of meshes and tables.
+        arrays: what the file holds; None for a folder of files, and where arrays cannot be listed.
         note: why there are no fields; empty if there are.
         fields: a row for each.
         points: a line for each set of points.
@@ -144,27 +144,37 @@ def describe_dataset(path: str | PathLike[str], split: str | None = None) -> Dat
             unknown, or which is too large to be read whole.
     """
     arrays = _arrays(Path(path)) if split is None else None
-    try:
-        return _with_fields(read_dataset(path, split=split), arrays)
-    except (UnknownLayoutError, TooLargeError) as error:
-        if arrays is None:
-            raise
-        unknown = isinstance(error, UnknownLayoutError)
-        note = UNSTATED if unknown else f"no table of values: {error.diagnostics[0].message}"
+    note = UNSTATED
+    if arrays is None or Path(path).is_file():  # no reader of fields knows a store of arrays
+        try:
+            return _with_fields(read_dataset(path, split=split), arrays)
+        except (UnknownLayoutError, TooLargeError) as error:
+            if arrays is None:
+                raise
+            note = _reason(error, arrays)
     about = {"name": Path(path).stem, "path": str(path)}
     empty = {"axes": [], "resolution": [], "suspects": [], "fingerprint": ""}
     return DatasetDescription(arrays, note, (), (), None, about | empty)
 
 
 def _arrays(path: Path) -> ArrayListing | None:
-    """List the arrays of a file; None for a folder, and where arrays cannot be listed."""
-    if not path.is_file():
-        return None
+    """List the arrays of a file or a store; None where arrays cannot be listed."""
     try:
+        if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            return None
         with open_arrays(path, str(path)) as file:
             return ArrayListing(file.format, len(file.arrays), rows(file), dict(file.attributes))
     except OpError:  # the reader of fields says what is wrong
         return None
+
+
+def _reason(error: OpError, arrays: ArrayListing) -> str:
+    """Say why there are no fields."""
+    message = error.diagnostics[0].message
+    if isinstance(error, TooLargeError):
+        return f"no table of values: {message}"
+    pair = {"x", "y"} <= {x.name for x in arrays.rows}
+    return f"{message}\n{UNSTATED}" if pair else UNSTATED
 
 
 def _with_fields(fields: Fields, arrays: ArrayListing | None) -> DatasetDescription:
