@@ -127,7 +127,8 @@ def test_a_run_of_an_earlier_version_warns(here):
 
 
 def test_runs_of_the_fixtures_are_read_with_warnings():
-    assert opdsl.open_run(ROOT / "tests/fixtures/c7bf416/runs/grid").settings.data.coordinates == "warn"  # fmt: skip
+    run_of_old = opdsl.open_run(ROOT / "tests/fixtures/c7bf416/runs/grid")
+    assert run_of_old.settings.data.coordinates == "warn"
 
 
 def test_rows_from_the_south_are_flipped_in_training_and_prediction(here):
@@ -141,9 +142,9 @@ def test_rows_from_the_south_are_flipped_in_training_and_prediction(here):
     found = np.load("out.npz")["u"][:, 0]
     with h5py.File("d.hdf5") as file:
         a = file["t0_fields/a"][()]
-    slope, shift = np.polyfit(a[:, ::-1].ravel(), found.ravel(), 1)  # the model is w a + b
-    np.testing.assert_allclose(found, slope * a[:, ::-1] + shift, atol=1e-5)
-    assert not np.allclose(found, slope * a + shift, atol=1e-2)
+    likeness = [np.corrcoef(x.ravel(), found.ravel())[0, 1] for x in (a[:, ::-1], a)]
+    assert abs(likeness[0]) > 0.999  # the model is w a + b
+    assert abs(likeness[1]) < 0.5
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,8 @@ def test_rows_from_the_south_are_flipped_in_training_and_prediction(here):
         (("burgers", "--sampling", "lower"), "line"),
     ],
 )
-def test_the_files_of_the_generators_agree_with_their_programs(here, command, spec):
+@pytest.mark.usefixtures("here")
+def test_the_files_of_the_generators_agree_with_their_programs(command, spec):
     good("data", "generate", *command, "--resolution", 17, "--samples", 2, "-o", "d.hdf5")
     fields = opdsl.open_dataset("d.hdf5")
     sampling = command[2] if "--sampling" in command else "both"

@@ -138,9 +138,10 @@ def test_the_page_says_why_there_is_no_figure(tmp_path):
     trained, _ = train(tmp_path, POINTWISE, noise(17), noise(20))
     page = (trained.folder / "report.html").read_text()
     assert "<th>interpolated from 17</th>" in page
-    assert "<p>not interpolated to 20: the 20 points of `x` (points at both ends) do not" in page
+    assert "<p>Not interpolated to 20: the 20 points of `x` (points at both ends) do not" in page
     assert (
-        trained.report(noise(20), out=tmp_path / "again.html").read_text().count("not inter") == 1
+        trained.report(noise(20), out=tmp_path / "again.html").read_text().count("<p>Not inter")
+        == 1
     )
 
 

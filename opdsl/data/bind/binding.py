@@ -80,6 +80,7 @@ def bind_fields(
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
         tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),
+        fields.windows,
     )
 
 

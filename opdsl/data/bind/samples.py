@@ -50,6 +50,8 @@ class Fields:
         times: field whose channels are times and components, the times first -> the times.
         orders: field on a grid -> order of its tensors, where the file states more than scalars.
         mapped: whether the names are those of the inputs, outputs and domains of the model.
+        notes: about the layout that is assumed, for the user.
+        windows: how many samples in a row are windows of one trajectory.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Fields:
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False
+    notes: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Samples:
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
             area or volume that each point stands for; those without are not there.
         warnings: about the values, for the user.
+        windows: as in `Fields`.
     """
 
     inputs: dict[str, Values]
@@ -134,6 +139,7 @@ class Samples:
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
     def __len__(self) -> int:
         return count_samples(self.inputs | self.outputs, self.places)

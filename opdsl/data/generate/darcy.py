@@ -27,6 +27,13 @@ GENERATOR = Generator(
             "piecewise",
             choices=("piecewise", "lognormal"),
         ),
+        Option(
+            "scale",
+            float,
+            "L: psi has the covariance exp(-|x - y|^2 / L^2), instead of that of Li et al.",
+            "L",
+            optional=True,
+        ),
         WORKERS,
     ),
     example="--resolution 65 --samples 100 -o d.h5",

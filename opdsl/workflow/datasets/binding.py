@@ -69,7 +69,7 @@ class Binding:
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
-        self.warn(samples.warnings)
+        self.warn([*fields.notes, *samples.warnings])
         return samples
 
     @property

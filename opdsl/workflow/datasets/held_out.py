@@ -24,12 +24,15 @@ class HeldOut:
         split: part of a folder.
         last: the number of samples at the end to use, after `first` was applied; all if None.
         first: the number of samples at the beginning to use; all if None.
+        windows: how many of these samples are windows of one trajectory. Longer rollouts of a test
+            have fewer windows, and `first` and `last` then count the same trajectories.
     """
 
     path: str
     split: str | None = None
     last: int | None = None
     first: int | None = None
+    windows: int = 1
 
 
 def best_part(parts: Sequence[str]) -> str | None:
@@ -58,8 +61,16 @@ def read_held_out(
         data_map=binding.data_map,
     )
     samples = binding(fields)
-    samples = samples.first(source.first) if source.first else samples
-    return samples.last(source.last) if source.last else samples
+    first, last = (_counted(x, source.windows, samples) for x in (source.first, source.last))
+    samples = samples.first(first) if first else samples
+    return samples.last(last) if last else samples
+
+
+def _counted(count: int | None, windows: int, samples: Samples) -> int | None:
+    """Convert a number of windows to that of the same trajectories in other samples."""
+    if count is None or windows == samples.windows or count % windows:
+        return count
+    return count // windows * samples.windows
 
 
 def read_sets(

@@ -249,6 +249,8 @@ def _stream(run: Run, source: str, split: str | None, size: int, data_map: DataM
     """Open the inputs of a data set, as the program maps its arrays or by its layout."""
     mapped = data_map.open(source, split, inputs=True)
     if mapped is not None:
+        # as of other layouts, data on points are one piece
+        size = len(mapped) if any(x.scattered for x in run.graph.domains) else size
         starts = range(0, len(mapped), size)
         ends = (min(x + size, len(mapped)) for x in starts)
         pieces = (data_map.read(mapped, *x) for x in zip(starts, ends, strict=True))

@@ -90,7 +90,7 @@ def make_report(
         settings_rows=used_settings(resolved),
         history=history,
         table=[_cells(x, interpolated_heading(rows)) for x in rows],
-        remarks=missing_interpolations(rows),
+        remarks=[f"{x[:1].upper()}{x[1:]}." for x in missing_interpolations(rows)],
         warnings=interpolation_warnings(graph, rows, run),
         selection=selection,
         changes=[_change(x) for x in changes],

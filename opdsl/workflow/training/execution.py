@@ -327,8 +327,9 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     if data.resolution is not None:
         sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
     else:
-        part = "train" if "train" in parts_of(path) else None
-        sample = sources.first(path, part, binding_of(graph, settings).data_map)
+        data_map = binding_of(graph, settings).data_map
+        part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None
+        sample = sources.first(path, part, data_map)
         points = min((len(x[0]) for x in sample.places.values()), default=None)
         sizes = sizes_at(graph, sample.resolution, points)
     optimizer = OPTIMIZERS.find(settings.optimizer.kind)

@@ -32,15 +32,20 @@ COPIES = 8  # of a field in float64 that computing a sample takes
 ENDS: dict[GridSampling, tuple[int, ...]] = {"both": (0, -1), "lower": (0,), "upper": (-1,)}
 
 
-class GridOptions(TypedDict):
-    """The options that all of these problems have, see `GridSettings`."""
+class FileOptions(TypedDict):
+    """The options of every file of samples on a grid, see `GridSettings`."""
 
     resolution: int
     samples: int
     seed: int
     out: Path
-    sampling: NotRequired[GridSampling]
     workers: NotRequired[int]
+
+
+class GridOptions(FileOptions):
+    """The options of a problem whose solutions can be evaluated anywhere, see `GridSettings`."""
+
+    sampling: NotRequired[GridSampling]
 
 
 @dataclass(frozen=True, slots=True)

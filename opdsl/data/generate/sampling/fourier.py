@@ -49,7 +49,9 @@ def fourier_values(c: Coefficients, sampling: GridSampling, n: int, dims: int) -
         c = c * np.exp(2j * np.pi * shift * k)
     finer = -(-(2 * modes + 1) // n)  # the grid that resolves all frequencies
     u = on_grid(c, finer * n, dims)
-    return np.ascontiguousarray(u[(..., *(slice(None, None, finer),) * dims)])
+    for axis in range(-dims, 0):
+        u = np.take(u, range(0, finer * n, finer), axis)
+    return u
 
 
 def on_grid(c: Coefficients, n: int, dims: int) -> Floats:
@@ -85,13 +87,16 @@ def _spread(c: Coefficients, n: int, modes: int, dims: int) -> Any:
     return wide
 
 
-def gaussian_series(seed: int, index: int, deviations: Floats) -> Coefficients:
-    """Draw a series without mean, real, whose coefficients are normal and independent.
+def gaussian_series(
+    seed: int, index: int, deviations: Floats, *, mean: bool = False
+) -> Coefficients:
+    """Draw a real series whose coefficients are normal and independent.
 
     Args:
         seed, index: of the sample.
         deviations: in the shape of the coefficients; sigma_k of the orthonormal functions
             sqrt(2) cos(2 pi k x) and sqrt(2) sin(2 pi k x).
+        mean: whether the series has a mean, of the deviation of frequency 0.
     """
     c = normals(seed, index, 2 * deviations.size).reshape(2, *deviations.shape)
     series: Coefficients = (c[0] + 1j * c[1]) * deviations / np.sqrt(2)
@@ -99,5 +104,6 @@ def gaussian_series(seed: int, index: int, deviations: Floats) -> Coefficients:
         # the frequencies (-k, 0) are the conjugates of (k, 0)
         modes = series.shape[-1] - 1
         series[modes + 1 :, 0] = np.conj(series[modes:0:-1, 0])
-    series.reshape(-1)[0] = 0
+    at_zero = float(series.real.flat[0]) * np.sqrt(2)
+    series.flat[0] = at_zero if mean else 0.0
     return series

@@ -172,7 +172,7 @@ def test_names_of_axes_in_the_file_are_the_axes(tmp_path):
     np.testing.assert_array_equal(mapped([path], [U]).read(0, 4)["u"][:, 0], x.transpose(1, 2, 0))
 
 
-# ------------------------------------------------------------------------------------------ refusals
+# ---------------------------------------------------------------------------------------- refusals
 
 
 def test_channels_first_or_last_is_not_guessed(tmp_path):
