@@ -86,7 +86,7 @@ def command(
 
     Example: opdsl data convert flow.npz --input x --output y --times 20 --box 0..1,0..1 -o flow.h5
 
-    Mesh files (vtu, vtk, stl, obj, ply, msh) become one data set, a sample each. Cells become
+    Mesh files (vtu, vtp, vtk, stl, obj, ply, msh) become one data set, a sample each. Cells become
     segments, triangles or tetrahedra; points that no cell uses are left out. Fields on points are
     kept, fields on cells are moved to points (the mean of the cells around, by size). Units stay as
     they are.

@@ -214,7 +214,7 @@ def test_a_path_without_a_file_names_the_nearest(tmp_path):
 def test_a_folder_without_meshes_says_what_would_be_read(tmp_path):
     with pytest.raises(OpError) as caught:
         mesh_files([tmp_path])
-    assert ".vtu, .vtk" in caught.value.diagnostics[0].message
+    assert ".vtu, .vtp, .vtk" in caught.value.diagnostics[0].message
 
 
 def test_another_ending_is_refused(tmp_path):
