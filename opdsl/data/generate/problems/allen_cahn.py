@@ -93,9 +93,8 @@ def generate(
     Source: Raonic et al. 2023, arXiv:2302.01178, the benchmark `Allen-Cahn equation`.
     """
     started = clock.monotonic()
-    settings = GridSettings(
-        "Allen-Cahn", ("x", "y"), **{"sampling": "lower", **grid}, periodic=True
-    )
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("Allen-Cahn", ("x", "y"), **grid, periodic=True)
     most = MOST_UNITS / rate**2 if RATES[0] <= rate <= RATES[1] else 1.0
     law = sine_law(
         settings,

@@ -130,10 +130,11 @@ def generate(
     """
     started = clock.monotonic()
     law = LAWS.get(forcing, LAWS["diagonal"])
+    grid.setdefault("sampling", "lower")
     settings = GridSettings(
         "Navier-Stokes",
         ("x", "y"),
-        **{"sampling": "lower", **grid},
+        **grid,
         periodic=True,
         length=law.length,
     )

@@ -79,9 +79,8 @@ def generate(
     Source: Raonic et al. 2023, arXiv:2302.01178, the benchmark `Navier-Stokes equations`.
     """
     started = clock.monotonic()
-    settings = GridSettings(
-        "shear layer", ("x", "y"), **{"sampling": "lower", **grid}, periodic=True
-    )
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("shear layer", ("x", "y"), **grid, periodic=True)
     settings.refuse_bad(
         (
             f"the distribution `{distribution}`; it is one of {', '.join(LAWS)}",
@@ -162,7 +161,7 @@ def _sound(
     Raises:
         OpError: OP0617, a check failed.
     """
-    size = np.abs(end)
+    size = np.abs(torus.velocity(end)[0])
     m = torus.modes
     # so written that NaN fails
     tail = float(max(size[m : m + 2].max(), size[:, -1].max()) / size.max())
