@@ -42,6 +42,7 @@ CALLS = frozenset(
     }
 )
 TENSORS = frozenset(x for x in CALLS if "_rebuild_" in x)
+TENSOR_DATASET = "torch.utils.data.dataset TensorDataset"
 SIZES = {
     "DoubleStorage": 8,
     "FloatStorage": 4,
@@ -87,20 +88,29 @@ def load_tensors(file: IO[bytes], largest: int, *, stand_ins: bool = False) -> A
         raise UnsafeFileError(_first_line(error)) from error
 
 
-def inspect(file: IO[bytes], largest: int, *, stand_ins: bool = False) -> None:
+def inspect(
+    file: IO[bytes], largest: int, *, stand_ins: bool = False, datasets: bool = False
+) -> None:
     """Refuse a file that torch cannot read in time and memory in proportion to its size.
+
+    Args:
+        file: as for `load_tensors`.
+        largest: as for `load_tensors`.
+        stand_ins: as for `load_tensors`.
+        datasets: allow a `TensorDataset`, whose tensors are plain data; torch itself does not.
 
     Raises:
         UnsafeFileError: as `load_tensors`.
     """
+    shadows = _Shadows(stand_ins=stand_ins, datasets=datasets)
     file.seek(0)
     start = file.read(len(ZIP))
     file.seek(0)
     try:
         if start == ZIP:
-            _inspect_zip(file, largest, stand_ins=stand_ins)
+            _inspect_zip(file, largest, shadows)
         else:
-            _inspect_legacy(file, largest, stand_ins=stand_ins)
+            _inspect_legacy(file, largest, shadows)
     except UnsafeFileError:
         raise
     # zipfile, pickletools and struct raise whatever they meet in a damaged file
@@ -131,7 +141,7 @@ def inspect_zip(file: zipfile.ZipFile, size: int) -> None:
             raise UnsafeFileError(f"`{x.filename}` declares {x.file_size:,} bytes it lacks")
 
 
-def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
+def _inspect_zip(file: IO[bytes], largest: int, shadows: _Shadows) -> None:
     size = file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         inspect_zip(archive, size)
@@ -142,7 +152,6 @@ def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
         if len(names) != 1:
             raise UnsafeFileError("the archive is not one of torch.save")
         folder = names[0].removesuffix("data.pkl")
-        shadows = _Shadows(stand_ins=stand_ins)
         with archive.open(names[0]) as content:
             shadows.run(io.BytesIO(content.read()))
         for key, nbytes in shadows.storages.items():
@@ -151,13 +160,12 @@ def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
                 raise UnsafeFileError(f"the storage `{key}` has more bytes than are stored")
 
 
-def _inspect_legacy(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
+def _inspect_legacy(file: IO[bytes], largest: int, shadows: _Shadows) -> None:
     """Check a file of torch before 1.6: five pickles, then the storages one after the other."""
     size = file.seek(0, io.SEEK_END)
     if size > largest:
         raise UnsafeFileError(f"it has {size:,} bytes, and there is room for {largest:,}")
     file.seek(0)
-    shadows = _Shadows(stand_ins=stand_ins)
     for _ in range(LEGACY_PICKLES):
         shadows.run(file)
     if sum(shadows.storages.values()) > size - file.tell():
@@ -172,7 +180,7 @@ class _Shadow:
     """The type and size of a value on the stack of the pickle, without the value itself.
 
     Attributes:
-        kind: dict, list, set, tuple, text, number, name, tensor or other.
+        kind: dict, list, set, tuple, text, number, name, tensor, data set or other.
         depth: how many collections are inside each other.
         leaves: number of leaves of the value as a tree, which hashing visits one by one.
         value: the value of a text, whole number or name; the parts of a short tuple; else None.
@@ -200,10 +208,12 @@ class _Shadows:
 
     Attributes:
         stand_ins: whether unknown functions may be called.
+        datasets: whether a `TensorDataset` may be made.
         storages: key -> bytes of each storage that tensors use.
     """
 
     stand_ins: bool
+    datasets: bool = False
     storages: dict[str, int] = field(default_factory=dict)
     stack: list[_Shadow] = field(default_factory=list)
     marks: list[list[_Shadow]] = field(default_factory=list)
@@ -303,11 +313,14 @@ class _Shadows:
     def _call(self, op: str) -> None:
         arguments = self.stack.pop()
         if op == "BUILD":
-            if self.stack[-1].kind not in {"dict", "tensor", "stand-in"}:
+            if self.stack[-1].kind not in {"dict", "tensor", "data set", "stand-in"}:
                 raise UnsafeFileError("it holds more than tensors and plain values")
             return
         function = self.stack.pop()
         name = str(function.value) if function.kind == "name" else ""
+        if self.datasets and op == "NEWOBJ" and name == TENSOR_DATASET and arguments.value == []:
+            self.stack.append(_Shadow("data set", depth=1))
+            return
         if name in CALLS:
             self._refuse_arguments(name, arguments)
         elif not self.stand_ins or not name or _is_torch(name):

@@ -85,7 +85,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
         "Make data sets and look at them.",
         {
             "show": "data.show",
-            "convert": "geometry.convert",
+            "convert": "convert.command",
             "distance": "geometry.distance",
             "transport": "geometry.transport",
             "generate": CommandGroup(

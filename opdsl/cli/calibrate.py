@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.console import UsageError, result, show_json, table, warn
-from opdsl.cli.options import Device, Json, PrecisionOption, RunArgument
+from opdsl.cli.options import CoordinatesOption, Device, Json, PrecisionOption, RunArgument
 
 if TYPE_CHECKING:
     from opdsl.workflow.runs.calibration import CalibrationReport
@@ -49,6 +49,7 @@ def command(
     ] = None,
     device: Device = None,
     precision: PrecisionOption = None,
+    coordinates: CoordinatesOption = None,
     as_json: Json = False,
 ) -> None:
     """Calibrate the band around what a model predicts.
@@ -62,7 +63,9 @@ def command(
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
     from opdsl.workflow.runs.run import open_run
 
-    trained_run = open_run(run, device=device or "auto", precision=precision)
+    trained_run = open_run(
+        run, device=device or "auto", precision=precision, coordinates=coordinates
+    )
     report = trained_run.calibrate(
         data,
         test=test or None,

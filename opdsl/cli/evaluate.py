@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from opdsl.cli.console import UsageError, result, say, show_json, warn
-from opdsl.cli.options import Device, Json, PrecisionOption, RunArgument
+from opdsl.cli.options import CoordinatesOption, Device, Json, PrecisionOption, RunArgument
 
 
 def command(
@@ -33,6 +33,7 @@ def command(
     ] = False,
     device: Device = None,
     precision: PrecisionOption = None,
+    coordinates: CoordinatesOption = None,
     as_json: Json = False,
 ) -> None:
     """Measure the errors of a trained model.
@@ -43,7 +44,9 @@ def command(
     from opdsl.cli.results import metrics_table
     from opdsl.workflow.runs.run import open_run
 
-    trained_run = open_run(run, last=last, device=device or "auto", precision=precision)
+    trained_run = open_run(
+        run, last=last, device=device or "auto", precision=precision, coordinates=coordinates
+    )
     for text in trained_run.notes:
         say(f"note: {text}")
     report = trained_run.evaluate(data or None, resolutions=sizes, split=split, warn=warn)

@@ -1,4 +1,4 @@
-"""`opdsl data convert`, `distance`, `transport`: mesh files, and fields derived from meshes."""
+"""`opdsl data distance`, `transport`: fields that are derived from meshes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import typer
 
 from opdsl.cli.console import UsageError, result, show_json
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import Json
+from opdsl.cli.options import Json, parse_box
 from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
     from opdsl.data.derive.add_distance import Box
-    from opdsl.workflow.datasets.meshes import MeshConversion
 
 DataOption = Annotated[
     str, typer.Argument(metavar="DATA", help="A data set with points.", show_default=False)
@@ -29,68 +28,6 @@ Keep = Annotated[
     list[str] | None,
     typer.Option("--keep", metavar="FIELD", help="A field to copy; repeatable. All if not given."),
 ]
-
-
-def convert(
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="FILES", help="Mesh files, folders, patterns.", show_default=False),
-    ],
-    out: Out,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="FIELD", help="A field that models take; repeatable."),
-    ] = None,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option("--output", metavar="FIELD", help="A field that models return; repeatable."),
-    ] = None,
-    domain: Annotated[
-        str, typer.Option("--domain", metavar="NAME", help="The name of the set of points.")
-    ] = "P",
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The name of the data set.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Mesh files (vtu, vtk, stl, obj, ply, msh) as one data set, a sample each.
-
-    Cells become segments, triangles or tetrahedra; points that no cell uses are left out. Fields on
-    points are kept, fields on cells are moved to points (the mean of the cells around, by size).
-    Units stay as they are.
-
-    Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
-    """
-    named("--out", out, HDF5)
-    from opdsl.workflow.datasets.meshes import convert_meshes
-
-    progress = SampleProgress()
-    summary = convert_meshes(
-        paths,
-        out,
-        name=name,
-        domain=domain,
-        inputs=inputs or (),
-        outputs=outputs or (),
-        progress=progress,
-    )
-    progress.end()
-    if as_json:
-        show_json(asdict(summary) | {"path": str(out)})
-        return
-    low, high = summary.points
-    lines = [f"{out}: {summary.samples} samples of {low} to {high} points, {summary.cells}"]
-    lines += [f"field {k}: {_channels(k, n, summary)}" for k, n in summary.fields.items()]
-    if summary.left_out:
-        lines.append(f"left out: {summary.left_out} points that no cell uses")
-    if summary.labels:
-        lines.append(f"left out: {', '.join(summary.labels)}, whole numbers on cells")
-    result("\n".join(lines))
-
-
-def _channels(name: str, channels: int, summary: MeshConversion) -> str:
-    count = "1 channel" if channels == 1 else f"{channels} channels"
-    return f"{count}, moved from cells to points" if name in summary.averaged else count
 
 
 def distance(
@@ -130,7 +67,7 @@ def distance(
     apart("--out", out, data)
     from opdsl.workflow.datasets.meshes import add_distance
 
-    sizes, ends = _grid(grid), None if box is None else _box(box)
+    sizes, ends = _grid(grid), None if box is None else parse_box(box)
     progress = SampleProgress()
     summary = add_distance(
         data,
@@ -163,17 +100,6 @@ def _grid(text: str) -> tuple[int, ...]:
     if not all(x.isdecimal() and int(x) > 1 for x in parts):
         raise UsageError(f"--grid {text}: expected points on each axis, as 16 or 32x16x16")
     return tuple(int(x) for x in parts)
-
-
-def _box(text: str) -> Box:
-    try:
-        ends = tuple(tuple(map(float, x.split(".."))) for x in text.split(","))
-    except ValueError:
-        ends = ()
-    box = tuple((x[0], x[1]) for x in ends if len(x) == 2 and x[0] < x[1])
-    if len(box) != len(ends) or not ends:
-        raise UsageError(f"--box {text}: expected the ends of each axis, as 0..1,0..1,-0.5..2")
-    return box
 
 
 def _box_text(box: Box) -> str:

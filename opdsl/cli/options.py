@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from opdsl.cli import completion
+from opdsl.cli.console import UsageError
 
 Spec = Annotated[
     str,
@@ -63,3 +64,27 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="fp32, mixed, bf16, fp16, fp64, ..."),
 ]
+CoordinatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--coordinates",
+        metavar="WORD",
+        help="If those of a file are not those of the domain: check, warn or ignore.",
+    ),
+]
+
+
+def parse_box(text: str) -> tuple[tuple[float, float], ...]:
+    """Parse `--box 0..1,-0.5..2`, the ends of each axis.
+
+    Raises:
+        UsageError: it is no such text.
+    """
+    try:
+        ends = tuple(tuple(map(float, x.split(".."))) for x in text.split(","))
+    except ValueError:
+        ends = ()
+    box = tuple((x[0], x[1]) for x in ends if len(x) == 2 and x[0] < x[1])
+    if len(box) != len(ends) or not ends:
+        raise UsageError(f"--box {text}: expected the ends of each axis, as 0..1,0..1,-0.5..2")
+    return box

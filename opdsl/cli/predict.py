@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from opdsl.cli.console import UsageError, say
+from opdsl.cli.console import UsageError, say, warn
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import Device, PrecisionOption, RunArgument
+from opdsl.cli.options import CoordinatesOption, Device, PrecisionOption, RunArgument
 
 SUFFIXES = (*HDF5, ".npz")
 
@@ -46,6 +46,7 @@ def command(
     ] = None,
     device: Device = None,
     precision: PrecisionOption = None,
+    coordinates: CoordinatesOption = None,
 ) -> None:
     """Apply a trained model to inputs.
 
@@ -62,11 +63,13 @@ def command(
     from opdsl.workflow.runs.prediction import predict_file
     from opdsl.workflow.runs.run import open_run
 
-    trained_run = open_run(run, last=last, device=device or "auto", precision=precision)
+    trained_run = open_run(
+        run, last=last, device=device or "auto", precision=precision, coordinates=coordinates
+    )
     for text in trained_run.notes:
         say(f"note: {text}")
     count = predict_file(
-        trained_run, input_, output, split=split, steps=steps, batch=batch, tile=sides
+        trained_run, input_, output, split=split, steps=steps, batch=batch, tile=sides, warn=warn
     )
     say(f"wrote {count} samples to {output}")
 

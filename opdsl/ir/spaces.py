@@ -20,7 +20,7 @@ from opdsl.ir.dims import Count, Dim, Poly, product
 from opdsl.ir.steps import Coarsen, Extend, Step
 from opdsl.sampling import GridSampling, ring, samplings_of
 
-Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
+Sampling = Literal["gauss_legendre", "lobatto", "equiangular", "centres"]
 Measure = Literal["given", "voronoi", "density", "uniform"]
 DomainKind = Literal[
     "grid",

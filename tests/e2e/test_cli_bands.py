@@ -192,6 +192,8 @@ def test_a_model_is_trained_and_rolled_out_in_time(tmp_path, monkeypatch):
         assert {k: held[k].shape for k in held} == {"v": (20, 7, 1, 12)}
     good("predict", "run", "-i", "w.npz", "-o", "p.h5")
     with h5py.File("p.h5") as file:
-        assert set(file["t0_fields"]) == {"v_1", "v_2", "v_3"}
+        assert set(file["t0_fields"]) == {"v"}
+        assert file["t0_fields/v"].shape == (20, 3, 12)
+        assert file["dimensions/time"][()].tolist() == [1, 2, 3]
     few = run("train", "w.op", "--out", "new", "--set", "rollout=6")
     assert "has 6 steps in time, 1 of which are left out, `rollout` asks for 6" in few.stderr

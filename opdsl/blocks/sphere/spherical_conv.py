@@ -31,8 +31,8 @@ class SphericalConv(Block):
     serves all orders of its degree, so the operator commutes with every rotation of the sphere; for
     that reason it is real. The sampling decides which degrees a grid represents exactly: with n
     latitudes n - 1 for `gauss_legendre`, n - 2 for `lobatto` and (n + 1) // 2 - 1 for
-    `equiangular`; orders up to m need 2 m + 1 longitudes. The weights are one operator for every
-    resolution.
+    `equiangular` and `centres`; orders up to m need 2 m + 1 longitudes. The weights are one
+    operator for every resolution.
 
     | `by` | matrices | commutes with |
     | --- | --- | --- |
@@ -293,7 +293,9 @@ class SphericalConv(Block):
 
 def least_latitudes(lmax: int, sampling: Sampling) -> int:
     """Return the least number of latitudes at which the transform is exact to degree `lmax`."""
-    return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2, "equiangular": 2 * lmax + 1}[sampling]
+    equal_angles = 2 * lmax + 1
+    least = {"gauss_legendre": lmax + 1, "lobatto": lmax + 2}
+    return least.get(sampling, equal_angles)
 
 
 def degrees(latitudes: int, sampling: Sampling) -> int:
@@ -302,6 +304,7 @@ def degrees(latitudes: int, sampling: Sampling) -> int:
         "gauss_legendre": latitudes - 1,
         "lobatto": latitudes - 2,
         "equiangular": (latitudes + 1) // 2 - 1,
+        "centres": (latitudes + 1) // 2 - 1,
     }
     return max(0, exact[sampling])
 

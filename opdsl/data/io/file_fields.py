@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout
 from opdsl.nn.points.batch import Values
@@ -22,6 +26,9 @@ class FileFields:
         layout: which points a coarser grid may keep.
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
+        coordinates: axis of the grid -> where its points are; only those that the file states.
+        times: field whose channels are times and components, the times first -> the times.
+        orders: field on a grid -> order of its tensors, where the file states more than scalars.
     """
 
     name: str
@@ -31,6 +38,9 @@ class FileFields:
     layout: Layout
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
+    coordinates: Coordinates = field(default_factory=dict)
+    times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    orders: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import coordinate_difference
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, concat_samples, split_samples
@@ -37,7 +38,7 @@ def fingerprint(
 
 
 def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> None:
-    """Refuse a file whose fields, axes or points differ from those of the first file of the set.
+    """Refuse a file whose fields, axes, points or coordinates differ from those of the first file.
 
     Raises:
         OpError: OP0610, the layouts differ.
@@ -55,6 +56,13 @@ def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> No
                 notes=(f"here {b}, there {a}",),
                 file=source,
             )
+    if differing := coordinate_difference(first.coordinates, other.coordinates):
+        raise fault(
+            "OP0610",
+            "the coordinates differ from those of the first file of the set",
+            notes=(f"here {differing[1]}, there {differing[0]}",),
+            file=source,
+        )
 
 
 def join_points(parts: Sequence[FileFields], name: str) -> Geometries:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
 
@@ -46,6 +48,7 @@ def pair(
         raise not_a_pair(source, f"it lacks `{absent[0]}`; it holds {available}")
     timed = input_axes if roles == ("x",) else _axes_beside_time(tensors)
     axes = timed or _axes(tensors)
+    steps = {k: x.shape[1] for k, x in tensors.items() if timed and x.ndim == axes + 3}
     if timed:
         tensors = {k: x.flatten(1, 2) if x.ndim == axes + 3 else x for k, x in tensors.items()}
     if not 1 <= axes <= len(AXES) or tensors["x"].ndim not in {axes + 1, axes + 2}:
@@ -68,6 +71,7 @@ def pair(
         roles={k: ROLES.get(k, "unknown") for k in values},
         axes=AXES[:axes],
         layout=layout,
+        times={k: np.arange(float(n)) for k, n in steps.items() if k in values and n > 1},
     )
 
 
@@ -162,6 +166,6 @@ def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
 
 def not_a_pair(source: str, why: str, *helps: str) -> OpError:
     """Make OP0610 about a file whose arrays are no pair of input and output."""
-    layout = "it should hold `x` (samples, *grid) and `y` (samples, *grid), or with channels"
+    layout = "without it, `x` and `y` are read: (samples, *grid) or (samples, channels, *grid)"
     message = f"the file is no pair of fields: {why}"
-    return fault("OP0610", message, helps=(*helps, layout), file=source)
+    return unknown_layout(message, source, *helps, layout)

@@ -8,7 +8,7 @@ declared is allocated, and whatever h5py raises on a damaged file is OP0610.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -19,26 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.io.foreign import refuse_endless_hdf5
+from opdsl.data.io.hdf5_survey import Attributes, Hdf5Array, Survey
+from opdsl.data.io.hyperslab import read_hyperslab
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import OpError, fault
 
 NUMBERS = "biuf"  # kinds of NumPy types that are fields
 LARGEST = 8  # bytes of a number: torch has no longer ones
-MOST_OBJECTS = 10_000  # in one file; each costs time and memory to look at
-MOST_ATTRIBUTE = 1 << 20  # bytes of one attribute
-DEFLATE = 1032  # no compressor that HDF5 carries makes data smaller than by this factor
-SLACK = 1 << 20  # bytes that may be declared and never written
-
-Attributes = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Hdf5Array:
-    """An array in the file: its shape, number format and attributes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    attrs: Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +92,18 @@ class Hdf5File:
             # in this machine's byte order, which torch asks for
             return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
+    def part(self, path: str, ranges: Sequence[range]) -> NDArray[Any]:
+        """Read the entries at the positions `ranges` of each axis, in this machine's byte order.
+
+        Raises:
+            OpError: OP0610, the values are damaged, or compressed in a way that is not installed.
+        """
+        stored = self.arrays[path]
+        with _damage(self.source):
+            dataset = self._file[path]
+            _refuse_filters(dataset, path, self.source)
+            return read_hyperslab(dataset, stored.dtype.newbyteorder("="), ranges)
+
     def _admit(self, path: str, stored: Hdf5Array, count: int, thin: Sequence[slice]) -> None:
         """Refuse dtypes that torch lacks, and reads whose result or one row exceeds the cap."""
         if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:
@@ -117,13 +116,16 @@ class Hdf5File:
 
 
 @contextmanager
-def open_hdf5(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[Hdf5File]:
+def open_hdf5(
+    path: Path, *, source: str = "", cap: int | None = None, dangling: bool = False
+) -> Iterator[Hdf5File]:
     """Open a file for reading for the duration of the block.
 
     Args:
         path: a regular file.
         source: the path as the user wrote it.
         cap: bytes that one read may take; by default what memory allows.
+        dangling: leave out soft links that lead to nothing in the file, instead of refusing them.
 
     Raises:
         OpError: OP0610 damaged or bigger than it can be; OP0615 it points outside itself.
@@ -136,7 +138,8 @@ def open_hdf5(path: Path, *, source: str = "", cap: int | None = None) -> Iterat
         file = h5py.File(path, "r")
     try:
         with _damage(source):
-            groups, arrays = _survey(file, source, data_budget() if cap is None else cap)
+            survey = Survey(file, source, data_budget() if cap is None else cap)
+            groups, arrays = survey.run(dangling=dangling)
         yield Hdf5File(source, groups, arrays, data_budget() if cap is None else cap, file)
     finally:
         with _damage(source):
@@ -176,108 +179,18 @@ def _kept(row: Sequence[int], thin: Sequence[slice]) -> tuple[int, ...]:
     return tuple(len(range(n)[s]) for n, s in zip(row, (*thin, *whole), strict=True))
 
 
-def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Hdf5Array]]:
-    """Collect the groups and arrays that hard links reach, each checked before it is opened.
-
-    Soft links are resolved here by name among these objects: the library never follows one.
-    """
-    import h5py
-
-    groups: dict[str, Attributes] = {}
-    arrays: dict[str, Hdf5Array] = {}
-    soft: list[tuple[str, str]] = []
-    seen: set[Any] = set()
-    waiting: list[tuple[str, Any]] = [("", file["/"])]
-    while waiting:
-        path, group = waiting.pop()
-        if group.id in seen:
-            continue
-        seen.add(group.id)
-        groups[path] = _attributes(group, path, source)
-        for name in group:
-            inner = posixpath.join(path, name)
-            link = group.get(name, getlink=True)
-            _limit(len(groups) + len(arrays) + len(soft) + len(waiting), source)
-            if isinstance(link, h5py.SoftLink):
-                soft.append((inner, posixpath.normpath(posixpath.join("/", path, link.path))[1:]))
-            elif not isinstance(link, h5py.HardLink):
-                raise _outside(f"`{inner}` is a link to another file", source)
-            elif isinstance(item := group[name], h5py.Group):
-                waiting.append((inner, item))
-            elif isinstance(item, h5py.Dataset):
-                arrays[inner] = _stored(item, inner, source, cap)
-    for name, target in soft:
-        _follow(name, target, groups, arrays, source)
-    return groups, arrays
-
-
-def _limit(count: int, source: str) -> None:
-    if count > MOST_OBJECTS:
-        raise fault("OP0610", f"the file holds more than {MOST_OBJECTS} objects", file=source)
-
-
-def _follow(
-    name: str,
-    target: str,
-    groups: Mapping[str, Attributes],
-    arrays: dict[str, Hdf5Array],
-    source: str,
-) -> None:
-    if target in arrays:
-        arrays[name] = arrays[target]
-    elif target not in groups:
-        raise _outside(f"`{name}` is a link to `/{target}`, which is not in this file", source)
-
-
-def _stored(found: Any, path: str, source: str, cap: int) -> Hdf5Array:
-    """Describe an array; refuse one whose bytes are in other files or not stored.
+def _refuse_filters(dataset: Any, path: str, source: str) -> None:
+    """Refuse values that are compressed by a filter which this HDF5 lacks.
 
     Raises:
-        OpError: OP0610 it declares more than it stores; OP0615 its values are in other files.
+        OpError: OP0610.
     """
-    if found.external:
-        raise _outside(f"the values of `{path}` are stored in another file", source)
-    if found.is_virtual:
-        raise _outside(f"`{path}` is virtual: its values are those of other files", source)
-    size = prod(found.shape or ()) * found.dtype.itemsize
-    nbytes = found.id.get_storage_size()
-    if size > DEFLATE * nbytes + SLACK:
-        raise fault(
-            "OP0610",
-            f"`{path}` declares {size} bytes and stores {nbytes}",
-            notes=("no compression reaches that; reading it would fill the memory with nothing",),
-            file=source,
-        )
-    piece = prod(found.chunks or ()) * found.dtype.itemsize
-    if piece > cap:
-        raise too_large_for_memory(f"one chunk of `{path}`", piece, cap, source)
-    return Hdf5Array(found.shape or (), found.dtype, _attributes(found, path, source))
-
-
-def _attributes(found: Any, path: str, source: str) -> Attributes:
     import h5py
 
-    for name in found.attrs:
-        info = h5py.h5a.get_info(found.id, name.encode("utf-8", "surrogateescape"))
-        if info.data_size > MOST_ATTRIBUTE:
-            raise fault("OP0610", f"the attribute `{name}` of `/{path}` is too large", file=source)
-    return {name: _plain(value) for name, value in found.attrs.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Convert an attribute to a Python value: str, int, float, bool or a list of them."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, np.ndarray):
-        return [_plain(x) for x in value.tolist()]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _outside(message: str, source: str) -> OpError:
-    return fault(
-        "OP0615",
-        message,
-        notes=("opening data never reads a file that you did not name",),
-        helps=("if you trust it, copy it into one self-contained file with `h5repack` or h5py",),
-        file=source,
-    )
+    plist = dataset.id.get_create_plist()
+    codes = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    missing = [x for x in codes if not h5py.h5z.filter_avail(x)]
+    if missing:
+        message = f"`{path}` is compressed by the HDF5 filter {missing[0]}, which is not installed"
+        helps = ("write it with gzip instead: `h5repack -f GZIP=4 FILE OUT`",)
+        raise fault("OP0610", message, helps=helps, file=source)

@@ -29,7 +29,7 @@ ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of i
 CHUNK = 1 << 20  # bytes of the times of a sample that are stored, and read, together
 
 WellBoundary = Literal["WALL", "OPEN", "PERIODIC"]
-Ends = tuple[WellBoundary, WellBoundary]  # of an axis, the lower end first
+Ends = tuple[WellBoundary | None, WellBoundary | None]  # of an axis; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class WellLayout:
         axes: name -> coordinates of the points.
         roles: field -> its role.
         count: number of samples.
-        boundary: kind of every boundary, or axis -> that of each end.
+        boundary: kind of every boundary, or axis -> that of the first and of the last point.
         layout: which points a coarser grid may keep.
         parameters: parameters of all samples; each becomes an attribute of the root, and each
             number also a scalar.
@@ -129,11 +129,10 @@ def _boundaries(group: Any, plan: WellLayout) -> None:
     """Write one boundary condition for both ends of each axis, or two where the ends differ."""
     boundary = plan.boundary
     for axis, points in plan.axes.items():
-        lower, upper = (boundary,) * 2 if isinstance(boundary, str) else boundary[axis]
+        first, last = (boundary,) * 2 if isinstance(boundary, str) else boundary[axis]
         walls = [range(len(points))[i] for i in plan.walls]
-        by_end = [(lower if i < len(points) / 2 else upper, i) for i in walls]
-        kinds = [lower] if lower == upper else [lower, upper]
-        for kind in kinds:
+        by_end = [(last if i == len(points) - 1 else first, i) for i in walls]
+        for kind in [x for x in dict.fromkeys((first, last)) if x is not None]:
             mask = np.zeros(len(points), np.bool_)
             mask[[i for x, i in by_end if x == kind]] = True
             one = group.create_group(f"{axis}_{kind.lower()}")
@@ -183,4 +182,4 @@ def _put(
 ) -> None:
     with write_errors(path):
         for name, place in places.items():
-            place[index] = np.asarray(values[name]).reshape(place.shape[1:])
+            place[index] = np.reshape(values[name], place.shape[1:])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 GRID = ("boundary", "sampling", *PROMISES)
-SPHERE_SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+SPHERE_SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular", "centres")
 GEOMETRIES = ("shared", "per_sample")
 MEASURES = ("given", "voronoi", "density", "uniform")
 

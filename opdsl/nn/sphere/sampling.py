@@ -1,4 +1,4 @@
-"""Points of a sphere: latitudes of the three samplings, quadrature weights, unit vectors.
+"""Points of a sphere: latitudes of the four samplings, quadrature weights, unit vectors.
 
 A sphere is sampled at nlat latitudes from north to south and nlon equispaced longitudes.
 """
@@ -27,12 +27,18 @@ def latitudes(n: int, sampling: str) -> _Nodes:
     Args:
         n: how many.
         sampling: `gauss_legendre` (exact to degree 2 n - 1), `lobatto` (with both poles, 2 n - 3),
-            `equiangular` (with both poles, Clenshaw-Curtis, n - 1).
+            `equiangular` (with both poles, Clenshaw-Curtis, n - 1), `centres` (of n equal cells
+            between the poles, Fejer's first rule, n - 1).
 
     Returns:
         cosines and weights, float64, (n,) each; the weights sum to 2.
     """
-    rules = {"gauss_legendre": _gauss, "lobatto": _lobatto, "equiangular": _clenshaw_curtis}
+    rules = {
+        "gauss_legendre": _gauss,
+        "lobatto": _lobatto,
+        "equiangular": _clenshaw_curtis,
+        "centres": _fejer,
+    }
     return rules[sampling](n)
 
 
@@ -93,6 +99,17 @@ def _clenshaw_curtis(n: int) -> _Nodes:
     weights[0] /= 2
     weights[-1] /= 2
     return torch.cos(angles), weights
+
+
+def _fejer(n: int) -> _Nodes:
+    """Compute the centres of n equal angles; the weights integrate the cosine series exactly.
+
+    Source: Waldvogel 2006, doi:10.1007/s10543-006-0045-4, eq. (2.3).
+    """
+    angles = (torch.arange(n, dtype=torch.float64) + 0.5) * (torch.pi / n)
+    k = torch.arange(1, n // 2 + 1, dtype=torch.float64)
+    series = (torch.cos(2 * k * angles[:, None]) / (4 * k**2 - 1)).sum(1)
+    return torch.cos(angles), (1 - 2 * series) * (2 / n)
 
 
 class UnitVectors(nn.Module):

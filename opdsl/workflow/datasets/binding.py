@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
@@ -18,7 +19,9 @@ from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.schema import Settings
+from opdsl.train.config.schema import CoordinateCheck, Settings
+from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
+from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
@@ -34,21 +37,39 @@ class Binding:
         graph: the model.
         fields: field names by the name of the port; `none` for what the file does not have.
         steps: in time, of the outputs and of the inputs that do not come back.
+        axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
+        coordinates: whether those that a file states have to be those of the domains.
     """
 
     graph: Graph
     fields: Mapped | None = None
     steps: TimeSteps | None = None
     warn: Warn = ignore
+    axes: Mapping[str, Sequence[str]] | None = None
+    windows: Windows | None = None
+    coordinates: CoordinateCheck = "check"
+
+    @property
+    def data_map(self) -> DataMap:
+        """What the program says about the arrays of its data."""
+        stored = self.fields or {}
+        fields = {
+            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
+        }
+        axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
+        steps = self.steps.count if self.steps else None
+        names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
+        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
         refuse_other_sampling(self.graph, fields)
+        fields = self._compared(fields, (*self._present(), *self._output_ports()))
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
-        self.warn(samples.warnings)
+        self.warn([*fields.notes, *samples.warnings])
         return samples
 
     @property
@@ -59,24 +80,41 @@ class Binding:
     def inputs(self, fields: Fields) -> Samples:
         """Bind inputs alone, for predictions."""
         refuse_other_sampling(self.graph, fields)
+        fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
-        mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
+        mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
         return self._bound(fields, (), mapping)
 
-    def _mapping(self, fields: Fields) -> Mapped:
-        """Return the field names by port; arrays in memory are named as the ports themselves."""
-        if in_memory(fields.source):
-            self._refuse_missing(fields)
+    def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
+        """Compare coordinates with the domains of ports; warn once of the pieces of a file."""
+        fields, warnings = compare_with_domains(ports, fields, self.coordinates)
+        if not fields.start:
+            self.warn(warnings)
+        return fields
+
+    def _present(self) -> list[Port]:
+        """Select the inputs that the file has."""
+        return [x for x in self.graph.inputs if x.name not in self.absent]
+
+    def _mapping(self, fields: Fields, needed: Container[str] | None = None) -> Mapped:
+        """Return the field names by port; mapped arrays are named as the ports themselves.
+
+        Args:
+            fields: of the data.
+            needed: names of inputs and outputs that must be there; all if None.
+        """
+        if fields.mapped or in_memory(fields.source):
+            self._refuse_missing(fields, needed)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
-        inputs = [x for x in self.graph.inputs if x.name not in self.absent]
-        samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
+        inputs = self._timed(self._present())
+        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
-    def _refuse_missing(self, fields: Fields) -> None:
+    def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
         """Refuse arrays in memory if one that the model needs is missing.
 
         Raises:
@@ -85,6 +123,7 @@ class Binding:
         outputs = {x.name for x in self._outputs()}
         for port in (*self.graph.inputs, *self.graph.outputs):
             needed = port.name in outputs or port in self.graph.inputs
+            needed = needed and (wanted is None or port.name in wanted)
             if needed and port.name not in {*fields.values, *self.absent}:
                 role = "output" if port.name in outputs else "input"
                 message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"
@@ -115,10 +154,13 @@ class Binding:
         return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
 
     def _outputs(self) -> list[DataPort]:
+        return self._timed(self._output_ports())
+
+    def _output_ports(self) -> list[Port]:
         """Select the outputs that the file has; those that become absent inputs may be missing."""
         mapping = self.fields or {}
         gone = {k for k, v in mapping.items() if v == ABSENT} | (self.states - set(mapping))
-        return self._timed([x for x in self.graph.outputs if x.name not in gone])
+        return [x for x in self.graph.outputs if x.name not in gone]
 
     def _timed(self, of: Sequence[Port]) -> list[DataPort]:
         back = {x.input for x in self.graph.feedback}
@@ -166,7 +208,10 @@ def binding_of(
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
     steps = TimeSteps(count, settings.data.start) if count else None
-    return Binding(graph, fields, steps, warn)
+    windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
+    return Binding(
+        graph, fields, steps, warn, settings.data.axes, windows, settings.data.coordinates
+    )
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from opdsl.data.derive.add_distance import add_distance as with_distance
 from opdsl.data.derive.add_transport import add_transport as with_transport
 from opdsl.data.derive.derived_fields import select_fields
 from opdsl.data.io.formats import points
+from opdsl.data.io.locate import HDF5_SUFFIXES
 from opdsl.data.io.mesh_set import as_fields
-from opdsl.data.io.meshes import cell_kind, read_meshes
+from opdsl.data.io.meshes import MESH_READERS, cell_kind, read_meshes
 from opdsl.data.progress import ProgressCallback
 from opdsl.nn.points.batch import all_values
 
@@ -43,6 +45,24 @@ class MeshConversion:
     averaged: tuple[str, ...]
     left_out: int
     labels: tuple[str, ...]
+
+
+def names_meshes(paths: Sequence[str]) -> bool:
+    """Whether paths name meshes rather than one data set: by their number or by their endings.
+
+    A folder is one of meshes if it holds some and no HDF5 file, as for `open_dataset`.
+    """
+    if len(paths) != 1:
+        return True
+    path = Path(paths[0])
+    try:
+        if path.is_dir():
+            endings = {x.suffix.lower() for x in path.iterdir()}
+            return not endings.isdisjoint(MESH_READERS) and endings.isdisjoint(HDF5_SUFFIXES)
+        pattern = glob.has_magic(str(path)) and not path.exists()
+    except OSError:  # the reader says what is wrong
+        return False
+    return pattern or path.suffix.lower() in MESH_READERS
 
 
 def convert_meshes(

@@ -21,6 +21,7 @@ from opdsl.workflow.programs.overrides import assignments
 
 PROGRAM, SETTINGS = "resolved.op", "settings.yaml"
 FORMAT = 1
+COORDINATES = ("data", "coordinates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ def own_settings(run: Path, about: Mapping[str, Any]) -> list[Setting]:
     """
     overrides = read_config(str(run / SETTINGS))
     settings = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
+    if not any(x.path == COORDINATES for x in settings):
+        # earlier versions took the values as they are: the weights fit these
+        settings = [*settings, Setting(COORDINATES, "warn", "an earlier version of opdsl")]
     if "valid" in about.get("data", {}):
         return settings
     # in runs of earlier versions the test data chose the weights

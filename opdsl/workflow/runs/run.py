@@ -285,6 +285,7 @@ def open_run(
     last: bool = False,
     device: str = "cpu",
     precision: str | None = None,
+    coordinates: str | None = None,
 ) -> Run:
     """Open a trained run.
 
@@ -293,11 +294,13 @@ def open_run(
         last: take the last weights and not the best.
         device: where the operator is put: `cpu`, `cuda`, `auto` ...
         precision: as in the settings of a run; as it was trained if not given.
+        coordinates: whether data files have to state those of the domain, `check`, `warn` or
+            `ignore`; as it was trained if not given.
 
     Raises:
         OpError: OP0627, the folder is no run; OP0621, its weights are damaged; OP0604, there is no
-            such precision or device; OP0622, OP0623, it is not available here; what is wrong with
-            its program.
+            such precision, device or check; OP0622, OP0623, it is not available here; what is
+            wrong with its program.
 
     >>> import opdsl
     >>> run = opdsl.open_run(RUN)
@@ -306,6 +309,7 @@ def open_run(
     """
     content = read_run_folder(folder)
     settings = with_precision(content.settings, device, precision)
+    settings = _with_coordinates(settings, coordinates)
     policy = policy_of(settings.precision, device_of(device))
     module, info = trained_module(content.folder, content.graph, last=last)
     calibration = stored_calibration(content.folder)
@@ -342,3 +346,16 @@ def with_precision(settings: Settings, device: str, precision: str | None) -> Se
     if precision is None:
         return settings
     return settings.model_copy(update={"precision": changed_settings.precision})
+
+
+def _with_coordinates(settings: Settings, coordinates: str | None) -> Settings:
+    """Return the settings with another treatment of the coordinates of files.
+
+    Raises:
+        OpError: OP0604, it is none of the three words.
+    """
+    if coordinates is None:
+        return settings
+    changed = resolve([option("--coordinates", ("data", "coordinates"), coordinates)]).settings
+    data = settings.data.model_copy(update={"coordinates": changed.data.coordinates})
+    return settings.model_copy(update={"data": data})

@@ -17,7 +17,8 @@ from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.pairs import not_a_pair, pair, reading, streamable
+from opdsl.data.io.npy_header import read_header, refuse_short
+from opdsl.data.io.pairs import pair, reading, streamable
 from opdsl.safe_pt import inspect_zip
 
 
@@ -30,7 +31,7 @@ def read_npz(file: DataFile, options: ReadOptions) -> FileFields:
     path, source = file.path, file.source
     _fits(path, source)
     with reading(source, "NumPy"):
-        _promised(path, source)
+        _promised(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {k: _native(archive[k]) for k in archive.files}
         tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
@@ -46,7 +47,7 @@ def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Piec
     """
     path, source = file.path, file.source
     with reading(source, "NumPy"):
-        _promised(path, source)
+        _promised(path)
         with zipfile.ZipFile(path) as held:
             heads = {x.removesuffix(".npy"): _header(held, x) for x in held.namelist()}
     solid = {k: shape for k, (shape, fortran, kind) in heads.items() if kind in "biuf"}
@@ -68,7 +69,7 @@ def _from_zip(
         with reading(source, "NumPy"):
             held = stack.enter_context(zipfile.ZipFile(path))
             files = {k: stack.enter_context(held.open(f"{k}.npy")) for k in names}
-            heads = {k: _read_header(x) for k, x in files.items()}
+            heads = {k: read_header(x) for k, x in files.items()}
         for first in range(0, count, size):
             rows = min(size, count - first)
             with reading(source, "NumPy"):
@@ -86,19 +87,8 @@ def _next(file: IO[bytes], rows: int, shape: tuple[int, ...], _: bool, dtype: An
 
 def _header(held: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, str]:
     with held.open(name) as file:
-        shape, fortran, dtype = _read_header(file)
+        shape, fortran, dtype = read_header(file)
     return shape, fortran, dtype.kind
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
-    """Read the shape, whether the order is that of Fortran, and the dtype of an array."""
-    version = np.lib.format.read_magic(file)
-    header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    return header(file)
 
 
 def _native(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -115,18 +105,14 @@ def _fits(path: Path, source: str) -> None:
         raise too_large_for_memory("the file", size, cap, source)
 
 
-def _promised(path: Path, source: str) -> None:
+def _promised(path: Path) -> None:
     """Refuse arrays that are smaller than their headers declare: NumPy allocates before reading."""
     with zipfile.ZipFile(path) as archive:
         inspect_zip(archive, path.stat().st_size)
         for entry in archive.infolist():
             with archive.open(entry) as file:
-                shape, _, dtype = _read_header(file)
-            size = dtype.itemsize
-            for n in shape:
-                size *= n
-            if size > entry.file_size:
-                raise not_a_pair(source, f"`{entry.filename}` declares {size} bytes it lacks")
+                shape, _, dtype = read_header(file)
+            refuse_short(f"`{entry.filename}`", shape, dtype, entry.file_size)
 
 
 def _matches(file: DataFile) -> bool:

@@ -17,8 +17,9 @@ from opdsl.data.derive.coarsen import Resolution, refuse_on_points
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, ReadOptions
+from opdsl.data.io.hdf5_survey import Hdf5Array
 from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
-from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File
+from opdsl.data.io.safe_h5 import Hdf5File
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry
@@ -28,6 +29,7 @@ AXES = ("x", "y", "z", "t")
 MARK, VERSION = "opdsl_points", 1
 ROLE = "opdsl_role"
 PLACES, FIELDS = "geometry", "fields"
+TIMES, STEPS = "times", "steps"  # an array of the file; how many of them a field has as channels
 WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 LISTS = {"cells": "cell_offsets", "edges": "edge_offsets"}  # arrays with offsets of their own
 
@@ -53,6 +55,8 @@ def write(
             group = file.create_group(f"{PLACES}/{name}")
             for key, values in arrays.items():
                 group[key] = values
+        for times in list(raw.times.values())[:1]:
+            file[TIMES] = times
         for name, x in raw.values.items():
             dataset = file[FIELDS].create_dataset(name, data=_array(x, on_points=name in raw.homes))
             dataset.attrs.update(_attributes(raw, name, x))
@@ -78,6 +82,7 @@ def read(file: DataFile, options: ReadOptions) -> FileFields:
     entries = [_entry(inside, k, x, places, count) for k, x in fields.items()]
     values = {x.name: _values(inside, x, rows) for x in entries}
     grids = (x.axes for x in entries if x.place is None)
+    times = _times(inside)
     return FileFields(
         name=str(inside.groups[""].get("dataset_name") or file.path.stem),
         values=values,
@@ -86,6 +91,7 @@ def read(file: DataFile, options: ReadOptions) -> FileFields:
         layout="periodic",
         places={k: _placed(inside, x, rows) for k, x in places.items()},
         homes={x.name: x.place.name for x in entries if x.place is not None},
+        times={x.name: times for x in entries if _timed(x, len(times))},
     )
 
 
@@ -142,6 +148,20 @@ def _count(inside: Hdf5File, fields: Mapping[str, Hdf5Array]) -> int:
     if first is not None and first.shape:
         return first.shape[0] - 1
     return next((x.shape[0] for x in fields.values() if x.shape), 1)
+
+
+def _times(inside: Hdf5File) -> NDArray[np.float64]:
+    """Read the times of fields whose channels are times and components; none if not stated."""
+    stored = inside.arrays.get(TIMES)
+    if stored is None or len(stored.shape) != 1 or stored.dtype.kind not in "iuf":
+        return np.zeros(0)
+    return inside.span(TIMES).astype(np.float64)
+
+
+def _timed(x: _Entry, count: int) -> bool:
+    """Whether a file states that the channels of a field are this many times."""
+    channels = x.stored.shape[1 if x.place is None else -1]
+    return count > 0 and x.stored.attrs.get(STEPS) == count and channels % count == 0
 
 
 def _places(inside: Hdf5File) -> Iterator[_Place]:
@@ -313,13 +333,14 @@ def _array(x: Values, *, on_points: bool) -> NDArray[Any]:
 
 
 def _attributes(raw: FileFields, name: str, x: Values) -> dict[str, Any]:
-    role = {} if raw.roles[name] == "unknown" else {ROLE: raw.roles[name]}
+    known: dict[str, Any] = {} if raw.roles[name] == "unknown" else {ROLE: raw.roles[name]}
+    known |= {STEPS: len(raw.times[name])} if name in raw.times else {}
     if name in raw.homes:
-        return role | {"domain": raw.homes[name]}
+        return known | {"domain": raw.homes[name]}
     assert isinstance(x, Tensor)
     count = x.ndim - 2
     axes = raw.axes if len(raw.axes) == count else AXES[:count]
-    return role | {"axes": list(axes)}
+    return known | {"axes": list(axes)}
 
 
 FORMAT = Format(
@@ -339,7 +360,9 @@ FORMAT = Format(
     /fields/f           on points: the attribute `domain` = "P", values (total, channels), or
                         (samples, n, channels) where the samples share n points;
                         on a grid: the attribute `axes` = ["x", "y"], (samples, channels, *grid);
-                        either: `opdsl_role` = "input" or "output"
+                        either: `opdsl_role` = "input" or "output"; `steps` = T where the
+                        channels are T times the components, the times first
+    /times              (T,), the times of such fields
     """,
     _matches,
     read,

@@ -15,12 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opdsl.data.bind.coordinates import thin_coordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, every_kth, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
-from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
+from opdsl.data.io.formats._well_coordinates import coordinates_of
+from opdsl.data.io.hdf5_survey import Hdf5Array
+from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.data.io.well_writing import LAYOUT, ORDERS, ROLE
 from opdsl.diagnostics import OpError, fault
 
@@ -69,6 +73,9 @@ def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> 
         roles={name: _role(x.stored) for name, x in entries.items()},
         axes=axes,
         layout=layout,
+        coordinates=thin_coordinates(coordinates_of(inside, axes), axes, thin),
+        times=_times(inside, entries.values()),
+        orders={k: x.order for k, x in entries.items() if x.order},
     )
 
 
@@ -205,18 +212,23 @@ def _spread(
     return got
 
 
+def _times(inside: Hdf5File, entries: Iterable[_Entry]) -> dict[str, NDArray[np.float64]]:
+    """Return the times of the fields that have several, or their indices where none are stated."""
+    steps = {x.name: x.stored.shape[x.sampled] for x in entries if x.timed}
+    stored = inside.arrays.get("dimensions/time")
+    known = stored is not None and stored.dtype.kind in "iuf" and len(stored.shape) == 1
+    times = inside.span("dimensions/time").astype(np.float64) if known else np.zeros(0)
+    indices = {n: np.arange(float(n)) for n in steps.values()}
+    return {k: times if len(times) == n else indices[n] for k, n in steps.items() if n > 1}
+
+
 def _role(stored: Hdf5Array) -> Role:
     role = stored.attrs.get(ROLE)
     return cast("Role", role) if role in ("input", "output") else "unknown"
 
 
 def _foreign(source: str, why: str) -> OpError:
-    return fault(
-        "OP0610",
-        f"the HDF5 file is not laid out as those of The Well: {why}",
-        helps=("`opdsl data convert` writes this layout from data of other ones",),
-        file=source,
-    )
+    return unknown_layout(f"the HDF5 file is not laid out as those of The Well: {why}", source)
 
 
 def _matches(file: DataFile) -> bool:
@@ -227,7 +239,8 @@ FORMAT = Format(
     "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
     """HDF5 as PolymathicAI/the_well publishes it, fields on a grid:
 
-    /                            dataset_name, n_trajectories, grid_type; ours: opdsl_layout =
+    /                            dataset_name, n_trajectories, grid_type; the parameters of the
+                                 samples; ours: opdsl_layout =
                                  "node" (both ends are points), "periodic",
                                  "lower", "upper", "interior" or "centres" (see `sampling` of
                                  domains); with commas one for each axis
@@ -236,7 +249,10 @@ FORMAT = Format(
     /t1_fields/f, /t2_fields/f   vectors and tensors, their components last
                                  on each: sample_varying, time_varying, dim_varying; ours:
                                  opdsl_role = "input" or "output"
-    /boundary_conditions         as The Well describes them; not read
+    /scalars                     the parameters that are numbers
+    /boundary_conditions         as The Well describes them: bc_type WALL, OPEN or PERIODIC of the
+                                 ends of the axes; with the coordinates they are compared with
+                                 the domain of the program (OP0657, OP0658)
 
     Times and components become channels, times first. A folder NAME/data/{train,valid,test} of such
     files is one data set.

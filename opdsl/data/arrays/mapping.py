@@ -1,0 +1,282 @@
+"""`ArrayMap`: which arrays of which files are the inputs and outputs of a model, and their axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.arrays.axes import CHANNEL, POINT, SAMPLE, TIME, Axes, Target, Timing
+from opdsl.data.arrays.faults import disagree, no_window
+from opdsl.data.arrays.listing import ArrayFile
+from opdsl.data.arrays.parts import Files, Part, Piece, part_of
+from opdsl.data.arrays.reading import open_arrays
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Parts of trajectories as samples: input at a time t, outputs at the steps after it.
+
+    Attributes:
+        first: the first time that is an input, counted from 0.
+        steps: steps in time that are outputs; those of `rollout`, or one, if None.
+        stride: stored times in a step.
+        every: stored times between the inputs of two samples.
+        history: times that an input has, as channels, the last of them t.
+    """
+
+    first: int = 0
+    steps: int | None = None
+    stride: int = 1
+    every: int = 1
+    history: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayMap:
+    """What a program says about the arrays of its data.
+
+    Attributes:
+        fields: input, output or domain of points -> references to arrays, its channels in order.
+        axes: name of an array, of a file, or of an input, output or domain -> its axes.
+        windows: how trajectories become samples; None: their times become channels.
+        steps: steps in time of a rollout; None without one.
+    """
+
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
+    windows: Windows | None = None
+    steps: int | None = None
+
+    @property
+    def timing(self) -> Timing:
+        """What axes of times mean."""
+        windows, rollout = self.windows, self.steps is not None
+        if windows is None:
+            return Timing(rollout=rollout, possible=rollout)
+        steps = windows.steps or self.steps or 1
+        return Timing(windows.history, steps, rollout=rollout, possible=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedData:
+    """A data set whose arrays are known, and whose values are read when they are asked for.
+
+    Attributes:
+        paths: its files.
+        source: the path as the user wrote it.
+        parts: input, output or domain of points -> the arrays of its channels.
+        samples: number of trajectories, or of samples where there are no windows.
+        starts: first times of the windows of a trajectory; one without windows.
+        windows, steps: as in `ArrayMap`.
+    """
+
+    paths: tuple[Path, ...]
+    source: str
+    targets: tuple[Target, ...]
+    parts: Mapping[str, tuple[Part, ...]]
+    samples: int
+    starts: tuple[int, ...]
+    windows: Windows | None
+    steps: int | None
+
+    def __len__(self) -> int:
+        """Number of samples: windows of all trajectories."""
+        return self.samples * len(self.starts)
+
+    def read(self, start: int, stop: int) -> dict[str, Array | list[Array]]:
+        """Read samples.
+
+        Returns:
+            For each input and output (samples, channels, *grid), the times before the components
+            where they are channels; for domains (samples, points, coordinates), or without samples
+            where all share them. A list of samples where the numbers of points differ.
+
+        Raises:
+            OpError: OP0610, the values are damaged or too many for the memory.
+        """
+        with ExitStack() as stack:
+            files = Opened(self.paths, self.source, stack)
+            return {x.name: self._values(x, files, start, stop) for x in self.targets}
+
+    def _values(self, target: Target, files: Opened, start: int, stop: int) -> Array | list[Array]:
+        parts = self.parts[target.name]
+        if target.kind == "coordinates" and all(x.samples is None for x in parts):
+            return np.concatenate([_shared(x, files) for x in parts], -1)
+        count = len(self.starts)
+        first, last = start // count, -(-stop // count)
+        columns = [list(_samples(x, files, first, last)) for x in parts]
+        joined = [
+            np.concatenate(x, 1) for x in zip(*columns, strict=True)
+        ]  # times, channels, place
+        rows = [
+            self._window(joined[i // count - first], target, self.starts[i % count])
+            for i in range(start, stop)
+        ]
+        if target.kind == "coordinates":
+            rows = [np.moveaxis(x, 0, -1) for x in rows]
+        return rows if len({x.shape for x in rows}) > 1 else np.stack(rows)
+
+    def _window(self, x: Array, target: Target, start: int) -> Array:
+        """Merge times (times, channels, *place) into channels, those of one window if there are."""
+        windows = self.windows
+        if windows is not None and len(x) > 1:
+            x = x[_times(windows, target, start, self.steps)]
+        return x.reshape(-1, *x.shape[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The files of a data set, each opened when it is needed."""
+
+    paths: Sequence[Path]
+    source: str
+    stack: ExitStack
+    files: dict[int, ArrayFile] = field(default_factory=dict)
+
+    def __getitem__(self, i: int) -> ArrayFile:
+        """Return the i-th file."""
+        if i not in self.files:
+            name = self.source if len(self.paths) == 1 else str(self.paths[i])
+            self.files[i] = self.stack.enter_context(open_arrays(self.paths[i], name))
+        return self.files[i]
+
+
+def plan(
+    paths: Sequence[Path], source: str, map_: ArrayMap, targets: Sequence[Target]
+) -> MappedData:
+    """Find the arrays of all inputs and outputs, and determine their axes, without reading values.
+
+    Args:
+        paths: the files, in the order of their samples.
+        source: the path as the user wrote it.
+        map_: what the program says about the arrays.
+        targets: inputs, outputs and domains of points of the model.
+
+    Raises:
+        OpError: OP0660, no array for an input or output; OP0661, the axes of an array are not
+            stated and have no only reading, or do not fit; OP0662, trajectories too short for the
+            windows; OP0663, a malformed reference; OP0610 and OP0615 as `open_arrays`.
+    """
+    with ExitStack() as stack:
+        opened = Opened(paths, source, stack)
+        files = Files(tuple(paths), source, [opened[i].arrays for i in range(len(paths))])
+    parts = {x.name: tuple(part_of(files, x, map_.fields, map_.axes, map_.timing)) for x in targets}
+    samples = _agreed(files, parts)
+    starts = _starts(files, map_, parts)
+    return MappedData(
+        tuple(paths), source, tuple(targets), parts, samples, starts, map_.windows, map_.steps
+    )
+
+
+def _agreed(files: Files, parts: Mapping[str, Sequence[Part]]) -> int:
+    """Return the number of samples, on which all arrays must agree."""
+    counts = {y.text: y.samples for x in parts.values() for y in x if y.samples is not None}
+    if len(set(counts.values())) > 1:
+        raise disagree(files, counts, "samples")
+    return next(iter(counts.values()), 1)
+
+
+def _starts(files: Files, map_: ArrayMap, parts: Mapping[str, Sequence[Part]]) -> tuple[int, ...]:
+    """Return the times at which windows begin; (0,) without windows."""
+    windows = map_.windows
+    if windows is None:
+        return (0,)
+    times = {y.text: y.length(TIME) for x in parts.values() for y in x if TIME in y.axes}
+    if len(set(times.values())) != 1:
+        raise disagree(files, times, "times") if times else no_window(files, 1, windows.first, 1)
+    have = next(iter(times.values()))
+    before = windows.first + (windows.history - 1) * windows.stride
+    after = (windows.steps or map_.steps or 1) * windows.stride
+    starts = tuple(range(before, have - after, windows.every))
+    if not starts:
+        raise no_window(files, have, before, after)
+    return starts
+
+
+def _times(windows: Windows, target: Target, start: int, rollout: int | None) -> list[int]:
+    """List the times of a target in the window that begins at `start`."""
+    steps = windows.steps or rollout or 1
+    if target.output:
+        return [start + (i + 1) * windows.stride for i in range(steps)]
+    if target.timed and rollout:  # an input that does not come back has a value at each step
+        return [start + i * windows.stride for i in range(steps)]
+    return [start - i * windows.stride for i in reversed(range(windows.history))]
+
+
+# ---------------------------------------------------------------------------------------- values
+
+
+def _samples(part: Part, files: Opened, first: int, last: int) -> Iterator[Array]:
+    """Yield samples as (times, channels, *place)."""
+    if part.samples is None:
+        once = _ordered(part, _read(part, part.pieces[0], files, None))[0]
+        yield from (once for _ in range(first, last))
+        return
+    before = 0
+    for piece in part.pieces:
+        count = part.count_of(piece)
+        low, high = max(first - before, 0), min(last - before, count)
+        before += count
+        if low < high:
+            rows = slice(low, high) if SAMPLE in part.axes else None
+            yield from _ordered(part, _read(part, piece, files, rows))
+
+
+def _shared(part: Part, files: Opened) -> Array:
+    """Read coordinates that all samples share, (points, coordinates)."""
+    x = _ordered(part, _read(part, part.pieces[0], files, None))[0]
+    return np.moveaxis(x[0], 0, -1)
+
+
+def _read(part: Part, piece: Piece, files: Opened, rows: slice | None) -> Array:
+    """Read an array with the index of its reference, and only these samples."""
+    shape, index = piece.stored, list(part.index)
+    index += [slice(None)] * (len(shape) - len(index))
+    kept = [i for i, x in enumerate(index) if isinstance(x, slice)]
+    if rows is not None:
+        axis = kept[part.axes.index(SAMPLE)]
+        index[axis] = _rows(index[axis], shape[axis], rows)
+    slices = [x if isinstance(x, slice) else slice(x, x + 1 or None) for x in index]
+    positive = [_ascending(x, n) for x, n in zip(slices, shape, strict=True)]
+    values = files[piece.file].read(piece.name, [x for x, _ in positive])
+    for axis, (_, flipped) in enumerate(positive):
+        values = np.flip(values, axis) if flipped else values
+    return values[tuple(slice(None) if i in kept else 0 for i in range(len(shape)))]
+
+
+def _rows(index: int | slice, n: int, rows: slice) -> slice:
+    """Return the rows of a sliced axis as a slice of the whole axis."""
+    assert isinstance(index, slice)
+    chosen = range(n)[index][rows]
+    stop = chosen.stop if chosen.stop >= 0 else None
+    return slice(chosen.start, stop, chosen.step)
+
+
+def _ascending(index: slice, n: int) -> tuple[slice, bool]:
+    """Return a slice with a positive step, and whether the order is to be reversed."""
+    chosen = range(n)[index]
+    if chosen.step > 0:
+        return slice(chosen.start, chosen.stop, chosen.step), False
+    up = chosen[::-1]
+    return slice(up.start, up.stop, up.step), True
+
+
+def _ordered(part: Part, x: Array) -> Array:
+    """Transpose to (samples, times, channels, *place); several axes of points become one."""
+    axes = list(part.axes)
+    lead = [k for k in (SAMPLE, TIME, CHANNEL) if k in axes]
+    order = [axes.index(k) for k in lead]
+    order += [i for place in dict.fromkeys(part.places) for i, k in enumerate(axes) if k == place]
+    x = np.transpose(x, order)
+    for i, k in enumerate((SAMPLE, TIME, CHANNEL)):
+        if k not in lead:
+            x = np.expand_dims(x, i)
+    return x.reshape(*x.shape[:3], -1) if POINT in axes else x

@@ -1,0 +1,1 @@
+"""Coordinates that files state, compared with the domains of the program."""
