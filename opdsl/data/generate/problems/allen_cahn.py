@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.problems.sine_laws import Distribution, SineLaw, sine_law
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
@@ -93,9 +93,8 @@ def generate(
     Source: Raonic et al. 2023, arXiv:2302.01178, the benchmark `Allen-Cahn equation`.
     """
     started = clock.monotonic()
-    settings = GridSettings(
-        "Allen-Cahn", ("x", "y"), **{"sampling": "lower", **grid}, periodic=True
-    )
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("Allen-Cahn", ("x", "y"), **grid, periodic=True)
     most = MOST_UNITS / rate**2 if RATES[0] <= rate <= RATES[1] else 1.0
     law = sine_law(
         settings,

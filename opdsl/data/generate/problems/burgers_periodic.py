@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
     fourier_values,
@@ -86,7 +86,8 @@ def generate(
     Source: Li et al. 2021, arXiv:2010.08895, app. A.3.1.
     """
     started = clock.monotonic()
-    settings = GridSettings("Burgers", ("x",), **{"sampling": "lower", **grid}, periodic=True)
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("Burgers", ("x",), **grid, periodic=True)
     settings.refuse_bad(
         settings.outside("viscosity", viscosity, VISCOSITIES),
         settings.outside("time", time, TIMES),

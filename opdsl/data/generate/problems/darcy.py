@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.problems.grid_pairs import FileOptions
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
 from opdsl.data.generate.sampling.smooth_field import smooth_field
 from opdsl.data.generate.solvers.diffusion import solve

@@ -196,7 +196,7 @@ def _plan(
 
 def _layout(settings: GridSettings) -> Layout:
     """Return which points a coarser grid may keep."""
-    usual: GridSampling = "lower" if settings.periodic else "both"
-    if settings.sampling != usual:
-        return settings.sampling
-    return "periodic" if settings.periodic else "node"
+    sampling = settings.sampling
+    if settings.periodic:
+        return "periodic" if sampling == "lower" else sampling
+    return "node" if sampling == "both" else sampling

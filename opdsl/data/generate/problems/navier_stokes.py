@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
     fourier_values,
@@ -130,10 +130,11 @@ def generate(
     """
     started = clock.monotonic()
     law = LAWS.get(forcing, LAWS["diagonal"])
+    grid.setdefault("sampling", "lower")
     settings = GridSettings(
         "Navier-Stokes",
         ("x", "y"),
-        **{"sampling": "lower", **grid},
+        **grid,
         periodic=True,
         length=law.length,
     )

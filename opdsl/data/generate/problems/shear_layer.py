@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.parallel import in_parallel
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.problems.sine_laws import Distribution
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.fourier import (
@@ -79,9 +79,8 @@ def generate(
     Source: Raonic et al. 2023, arXiv:2302.01178, the benchmark `Navier-Stokes equations`.
     """
     started = clock.monotonic()
-    settings = GridSettings(
-        "shear layer", ("x", "y"), **{"sampling": "lower", **grid}, periodic=True
-    )
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("shear layer", ("x", "y"), **grid, periodic=True)
     settings.refuse_bad(
         (
             f"the distribution `{distribution}`; it is one of {', '.join(LAWS)}",
@@ -162,7 +161,7 @@ def _sound(
     Raises:
         OpError: OP0617, a check failed.
     """
-    size = np.abs(end)
+    size = np.abs(torus.velocity(end)[0])
     m = torus.modes
     # so written that NaN fails
     tail = float(max(size[m : m + 2].max(), size[:, -1].max()) / size.max())

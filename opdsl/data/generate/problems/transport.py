@@ -60,7 +60,8 @@ def generate(
     Source: Raonic et al. 2023, arXiv:2302.01178.
     """
     started = clock.monotonic()
-    settings = GridSettings("transport", ("x", "y"), **{"sampling": "lower", **grid}, periodic=True)
+    grid.setdefault("sampling", "lower")
+    settings = GridSettings("transport", ("x", "y"), **grid, periodic=True)
     settings.refuse_bad(
         (f"the shape `{shape}`; it is one of {', '.join(SIZES)}", shape not in SIZES),
         (

@@ -39,18 +39,18 @@ def centroid(u, x):
 @pytest.mark.parametrize(("law", "low"), [("in", 0.2), ("out", 0.4)])
 def test_a_shape_moves_with_the_velocity(tmp_path, shape, law, low):
     _, before, after = written(
-        transport, tmp_path / "t.h5", shape=shape, distribution=law, resolution=128, samples=40
+        transport, tmp_path / "t.h5", shape=shape, distribution=law, resolution=64, samples=25
     )
-    x = np.arange(128) / 128
+    x = np.arange(64) / 64
     start, end = centroid(before, x), centroid(after, x)
     moved = (end - start + 0.5) % 1 - 0.5
-    assert moved == pytest.approx(np.tile([0.2, -0.2], (40, 1)), abs=4e-3)
+    assert moved == pytest.approx(np.tile([0.2, -0.2], (25, 1)), abs=4e-3)
     assert start.min() > low - 4e-3
     assert start.max() < low + 0.2 + 4e-3
     assert np.ptp(start, axis=0).min() > 0.1
     areas = before.mean((1, 2)) / np.pi
     least, most = (0.006, 0.018) if shape == "smooth" else (0.01, 0.04)
-    assert least * 0.97 < areas.min() < areas.max() < most * 1.03
+    assert least * 0.95 < areas.min() < areas.max() < most * 1.05
     assert areas.max() > 1.8 * areas.min()
     if shape == "disc":
         assert set(np.unique(after)) == {0.0, 1.0}
@@ -93,10 +93,10 @@ def test_small_series_grow_as_the_linear_equation_says():
 @pytest.mark.parametrize(("solve", "order"), [("spectral", 4), ("split", 2)])
 def test_errors_of_the_reaction_fall_with_their_order(solve, order):
     k = np.concatenate([np.arange(13), np.arange(-12, 0)])[:, None] ** 2 + np.arange(13) ** 2
-    c = 2 * gaussian_series(0, 0, np.exp(-k / 2.0))
-    exact = periodic_reaction.spectral(c, 100.0, 0.02, 640)
+    c = 0.3 * gaussian_series(0, 0, np.exp(-k / 2.0))
+    exact = periodic_reaction.spectral(c, 100.0, 0.02, 160)
     run = getattr(periodic_reaction, solve)
-    errors = [np.linalg.norm(run(c, 100.0, 0.02, n) - exact) for n in (20, 40)]
+    errors = [np.linalg.norm(run(c, 100.0, 0.02, n) - exact) for n in (10, 20)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from opdsl.data.generate.parallel import in_parallel
+from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     coefficients_of,
     fourier_values,
