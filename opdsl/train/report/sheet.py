@@ -251,7 +251,7 @@ def _draw(axes: Axes, series: Series, limits: Limits) -> tuple[Any, Update]:
         space: Any = axes  # Axes3D, which matplotlib's types do not tell apart
         dots = {"s": dot_area(len(values)), "linewidths": 0, "depthshade": False}
         image = space.scatter(*place.points.T, c=values, **dots, **style)
-        space.set_box_aspect(np.maximum(np.ptp(place.points, axis=0), 1e-9), zoom=1.4)
+        space.set_box_aspect(np.maximum(np.ptp(place.points, axis=0), 1e-9), zoom=1.25)
         axes.set_axis_off()
     else:
         image = draw_points(axes, place, values, style)
@@ -392,9 +392,7 @@ def _bar(
 def _colour_map(name: str) -> Any:
     import matplotlib as mpl
 
-    colours = mpl.colormaps[name].copy()
-    colours.set_bad(MISSING)
-    return colours
+    return mpl.colormaps[name].with_extremes(bad=MISSING)
 
 
 def _limits(arrays: Iterable[Array]) -> Limits:
