@@ -10,7 +10,9 @@ from opdsl.cli.console import print_diagnostics, result, show_json, table
 from opdsl.cli.options import Json
 
 if TYPE_CHECKING:
-    from opdsl.workflow.datasets.description import DatasetDescription
+    from opdsl.workflow.datasets.description import ArrayListing, DatasetDescription
+
+MOST_ROWS = 40  # arrays that are listed
 
 
 def show(
@@ -23,7 +25,9 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a data set holds: fields, shapes, resolution, suspects.
+    """Say what a data set holds: arrays; and fields, where the layout of the file is known.
+
+    Arrays are listed without reading their values. The table of fields reads them.
 
     Example: opdsl data show darcy.h5
     """
@@ -33,6 +37,13 @@ def show(
     if as_json:
         show_json(description.to_json())
         return
+    if description.arrays:
+        result(_listing(description.arrays))
+    if description.note:
+        result(f"\nnote: {description.note}")
+        return
+    if description.arrays:
+        result("\n")
     result(_title(description))
     on = ("on",) if description.points else ()
     heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
@@ -40,6 +51,19 @@ def show(
     if description.warning:
         result("")
         print_diagnostics([description.warning])
+
+
+def _listing(arrays: ArrayListing) -> str:
+    """Return a line on the file, and the table of its arrays."""
+    noun = "array" if arrays.count == 1 else "arrays"
+    head = [f"{arrays.format}, {arrays.count} {noun}", *([arrays.about] if arrays.about else [])]
+    heads = ("array", "shape", "type", "axes", "attributes")
+    lines = [(x.name, x.extent, x.type, x.named_axes, x.about) for x in arrays.rows[:MOST_ROWS]]
+    used = [i for i in range(len(heads)) if any(x[i] for x in lines)]
+    cells = [tuple(x[i] for i in used) for x in (heads, *lines)]
+    text = table(cells, left=len(used)) if lines else "nothing"
+    more = len(arrays.rows) - MOST_ROWS
+    return "\n".join([*head, text, *([f"and {more} more"] if more > 0 else [])])
 
 
 def _title(description: DatasetDescription) -> str:

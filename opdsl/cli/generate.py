@@ -77,7 +77,8 @@ def _parameters(generator: Generator) -> list[inspect.Parameter]:
     """Return the required options, then the file and the seed, then the others."""
     required = [x for x in generator.options if x.default is None and not x.optional]
     optional = [x for x in generator.options if x not in required]
-    file_help = f"The {generator.suffix} file to make."
+    is_file = generator.suffix.startswith(".")
+    file_help = f"The {generator.suffix} file to make." if is_file else "The folder to make."
     out = typer.Option("--out", "-o", metavar="FILE", help=file_help)
     seed = typer.Option("--seed", metavar="S", help="Seed of the random samples.")
     return [

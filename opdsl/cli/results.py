@@ -7,6 +7,7 @@ from typing import Any
 
 from opdsl.cli.console import table
 from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
 
 HEADS = {
     "set": "test set",
@@ -17,7 +18,6 @@ HEADS = {
     "max_error": "max error",
 }
 MORE = {
-    "interpolated": "interpolated",
     "zero_samples": "zero truths",
     "zero_rmse": "their RMSE",
     "pinball": "pinball",
@@ -30,7 +30,8 @@ MORE = {
 def metrics_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as text; errors that only some runs have get more columns, or lines below."""
     flat = [{**x, **x.get("coverage", {}), "samples": x["samples"]} for x in rows]
-    heads = HEADS | {k: v for k, v in MORE.items() if any(k in x for x in flat)}
+    heads = HEADS | ({"interpolated": heading} if (heading := interpolated_heading(rows)) else {})
+    heads |= {k: v for k, v in MORE.items() if any(k in x for x in flat)}
     if any(x.get("split", "test") != "test" for x in flat):
         flat = [{**x, "split": SPLITS[x.get("split", "test")]} for x in flat]
         heads = {"split": "data"} | heads | {"set": "set"}
@@ -40,7 +41,9 @@ def metrics_table(rows: Sequence[Mapping[str, Any]]) -> str:
         for x in rows
         if x.get("steps")
     ]
-    return "\n".join([table([tuple(heads.values()), *cells]), *steps])
+    return "\n".join(
+        [table([tuple(heads.values()), *cells]), *steps, *missing_interpolations(rows)]
+    )
 
 
 def _cell(value: Any) -> str:

@@ -161,6 +161,11 @@ CODES: dict[str, Code] = {
         "the boundary conditions of a file contradict the domain", "other-boundary", Exit.DATA
     ),
     "OP0659": Code("the rows of a sphere begin in the south", "south-first", Exit.DATA),
+    "OP0660": Code("no array for an input or output", "no-array", Exit.DATA),
+    "OP0661": Code("the axes of an array are unclear", "unclear-axes", Exit.DATA),
+    "OP0662": Code("trajectories shorter than a window", "short-trajectories", Exit.DATA),
+    "OP0663": Code("a reference names no array", "bad-reference", Exit.DATA),
+    "OP0664": Code("a published layout is assumed", "assumed-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

@@ -76,7 +76,9 @@ def behaviours(graph: Graph) -> dict[str, Behaviour]:
     known = {x.name: of_port(x) for x in graph.inputs}
     for node in graph.nodes:
         inputs = tuple(known[x] for x in node.inputs)
-        known[node.path] = node.block.behaviour_at_ends(inputs, *graph.arguments(node))
+        at = node.block.behaviour_at_ends(inputs, *graph.arguments(node))
+        # many blocks return the behaviour of their input; their result is not coordinates
+        known[node.path] = Behaviour(at.axes, at.smoothness) if node.inputs else at
     return known
 
 

@@ -101,10 +101,12 @@ class Behaviour:
         axes: one entry for each axis of its domain.
         smoothness: the order of the trapezoidal rule that kinks inside of the domain allow:
             infinite without kinks, 2 for a kink, 3 for a jump of the second derivative.
+        coordinates: whether the channels are the coordinates of the points of its grid.
     """
 
     axes: tuple[AxisBehaviour, ...]
     smoothness: float = SMOOTH
+    coordinates: bool = False
 
 
 EndRule = Callable[[End], End]

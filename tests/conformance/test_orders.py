@@ -49,7 +49,10 @@ def judged(found: Measured | None, predicted: float) -> None:
 
 def sizes_of(sampling: str) -> tuple[int, ...]:
     """Spacings of the grids: each a multiple of the one before that has its points."""
-    return (32, 96, 288) if sampling == "centres" else (32, 64, 128, 256)
+    if sampling == "centres":
+        return (32, 96, 288)
+    # a value extrapolated to an end makes an error of its own, of the opposite sign at 32 points
+    return (32, 64, 128, 256) if sampling == "both" else (64, 128, 256, 512)
 
 
 # --- coefficients: the basis, the ends, the sampling ----------------------------------------------
@@ -177,6 +180,18 @@ BLOCKS = {
     "modes": (line("f |> fft(modes = 3) |> spectral_linear() |> ifft(to = D)", RING), math.inf),
     "features of an even function": (
         line("f |> fourier_features(count = 1) |> " + COSINE, ends="even"),
+        math.inf,
+    ),
+    "features of a circle": (
+        line(f"concat(f, coords(D) |> fourier_features(count = 2, basis = auto)) |> {WAVES}", RING),
+        math.inf,
+    ),
+    "features that vanish": (
+        line(
+            "concat(f, coords(D) |> fourier_features(count = 2, basis = sine))"
+            f" |> linear(out = 2, bias = false) |> {SINE}",
+            ends="odd",
+        ),
         math.inf,
     ),
     "discs in the plane": (line("f |> disco_conv(radius = 0.23)", RING, program=PLANE), 2),

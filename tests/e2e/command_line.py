@@ -33,7 +33,7 @@ model Tiny "small enough for a test" {
 
 TRAIN = """
 train Tiny {
-  data darcy { path = "d.h5" resolution = 9 }
+  data darcy { path = "d.h5" resolution = 9 coordinates = "ignore" }
   optimizer adamw { lr = 1e-2 }
   schedule cosine { epochs = 3 }
   batch = 5

@@ -129,6 +129,7 @@ def test_a_run_keeps_its_parameters_and_the_files_it_imports(tmp_path):
     text = text.replace("from std.fourier import FourierLayer\n", "")
     (tmp_path / "own.op").write_text(text)
     settings = ("--data", "d.h5", "--epochs", 1, "--set", "model.width=4")
+    settings += ("--set", "data.coordinates=ignore")
     good("train", "own.op", *settings, "--out", "run", "--quiet")
     assert "param width : int = 4  # channels" in (tmp_path / "run" / "resolved.op").read_text()
     (tmp_path / "own.op").unlink()
@@ -294,7 +295,7 @@ def test_evaluate_at_other_resolutions_and_on_other_data(trained):
     assert [(x["set"], x["samples"]) for x in other] == [("17x17", 30)]
     text = good("evaluate", trained, "--resolutions", "17x17")
     heads = re.split("  +", text.splitlines()[0])
-    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated"]
+    figures = ["rel. L2", "rel. H1", "RMSE", "max error", "interpolated from 9x9"]
     assert heads == ["data", "set", "samples", *figures]
     other = good("evaluate", trained, "--data", trained.parent / "d.h5")
     assert re.split("  +", other.splitlines()[0])[:2] == ["test set", "samples"]

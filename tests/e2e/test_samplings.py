@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import opdsl
 from opdsl.data.derive.coarsen import sampling_of
@@ -79,6 +80,42 @@ def test_arrays_in_memory_are_where_the_program_says():
         graph = opdsl.load(LINE.format(options=f"sampling = {word}, "))
         held = as_fields(graph, {"a": np.zeros((3, 1, 15)), "u": np.zeros((3, 1, 15))}, "<data>")
         assert sampling_of(held.layout) == word
+
+
+def _messages(found):
+    return [x.message for x in found if x.code == "OP0653"]
+
+
+def test_arrays_that_contradict_the_boundary_are_a_warning_in_training_and_evaluation(tmp_path):
+    program = LINE.format(options="boundary = dirichlet, ")
+    x = np.linspace(0, 1, 17)
+    a = np.sin(np.pi * np.outer(np.arange(1, 13), x))[:, None].astype("float32")
+    wall, open_ = {"a": a, "u": a}, {"a": a, "u": a + 1}
+    messages, later = [], []
+    run = opdsl.train(program, data=open_, out=tmp_path / "a", warn=messages.extend, **QUICK)
+    run.evaluate(wall, warn=later.extend)
+    (message,) = _messages(messages)
+    assert "of its RMS at the lower end of `x`, where `dirichlet` promises 0" in message
+    assert _messages(later) == []
+    run.evaluate([open_, wall], warn=later.extend)
+    assert len(_messages(later)) == 1
+    later.clear()
+    run.evaluate(open_, resolutions=[17, 9], warn=later.extend)
+    assert len(_messages(later)) == 1
+
+    messages.clear()
+    run = opdsl.train(program, data=wall, out=tmp_path / "b", warn=messages.extend, **QUICK)
+    assert _messages(messages) == []
+
+
+def test_a_dataset_that_contradicts_the_boundary_is_a_warning(tmp_path):
+    a = torch.ones(12, 1, 17)
+    items = torch.utils.data.TensorDataset(a, a)
+    messages = []
+    program = LINE.format(options="boundary = dirichlet, ")
+    opdsl.train(program, data=items, out=tmp_path / "run", warn=messages.extend, **QUICK)
+    (message,) = _messages(messages)
+    assert message.startswith("`u` is up to 1 of its RMS at the lower end of `x`")
 
 
 def test_training_begins_with_a_warning_where_data_contradict_the_boundary(pair):

@@ -11,8 +11,6 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -43,30 +41,13 @@ from opdsl.workflow.runs.calibration import stored_calibration
 from opdsl.workflow.training.resuming import resumable_run
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
+from tests.property.array_readers import array_readers
+from tests.property.reader import Reader
 
 SPECS = ("fno_darcy", "deeponet", "gino")
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.5]], float)
 HALVES = [("triangle", np.array([[0, 1, 2], [0, 2, 3]]))]
 MESHES = ("vtu", "vtk", "stl", "obj", "ply", "msh")
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A way to read, and what it reads well.
-
-    Attributes:
-        name: of the format.
-        seeds: good files, or folders.
-        read: reads one of them.
-        parts: names of the files in a folder that may be damaged, as patterns.
-        seal: makes the hashes of a damaged folder right again.
-    """
-
-    name: str
-    seeds: tuple[Path, ...]
-    read: Callable[[Path], object]
-    parts: tuple[str, ...] = ()
-    seal: Callable[[Path], None] | None = None
 
 
 def make_readers(folder: Path) -> tuple[Reader, ...]:
@@ -82,6 +63,7 @@ def make_readers(folder: Path) -> tuple[Reader, ...]:
         Reader("h5", _h5s(folder), _open_and_stream),
         Reader("compiled", (_compiled(folder),), load_compiled, ("*",), _seal_compiled),
         *(Reader(x, _meshes(folder, x), open_dataset) for x in MESHES),
+        *array_readers(folder),
         Reader("journal", (_journal(folder),), _read_journal, ("metrics.jsonl",)),
         Reader(
             "resumed run", (_tiny_run(folder),), _resume, ("checkpoints/step*/state.pt",), _seal

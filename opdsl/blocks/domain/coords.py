@@ -126,7 +126,9 @@ class Coords(Block):
     def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
         """Return that nothing is known at ends; on a periodic axis a position jumps."""
         smooth = self.kind == "circle" or (self.kind == "position" and not self.domain.regular)
-        return ends.free(self.domain) if smooth else ends.unknown(self.domain)
+        known = ends.free(self.domain) if smooth else ends.unknown(self.domain)
+        of_grid = self.kind == "position" and self.domain.regular
+        return Behaviour(known.axes, coordinates=of_grid)
 
     def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
         """Return that coordinates are exact, but fractions of a sphere move with its resolution."""

@@ -26,7 +26,8 @@ class AxisConv(Block):
 
     v : D -> R^n gives w : D -> R^out on a grid D. F_a transforms along axis a alone, and each mode
     has one matrix for all points of the other axes, so the number of weights is a sum over the axes
-    and not a product. Every axis is treated as periodic and needs 2 m + 1 points. It converges
+    and not a product. Every axis is treated as periodic and needs 2 m + 1 points: it has
+    Fourier modes only, and `spectral_conv(basis = auto)` has others on axes with ends. It converges
     under refinement.
 
     ```op

@@ -23,8 +23,9 @@ class DivergenceFree(Block):
     of one vector field along the axes, in their order, or of m fields one after the other. It is
     exact for the frequencies of the grid, at odd and even sizes; the frequency that an even grid
     cannot distinguish from its negative counts as constant, as in the derivative. The mean of the
-    field is unchanged. Every axis is treated as periodic; an axis with two ends closes one spacing
-    behind the last point.
+    field is unchanged. Every axis is treated as periodic, whatever the
+    boundary: it has no other basis, as `spectral_conv(basis = auto)` has; an axis with two ends
+    closes one spacing behind the last point.
 
     ```op
     edition 2026

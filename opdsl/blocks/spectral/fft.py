@@ -28,7 +28,8 @@ class Fft(Block):
     s_k are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, so they do not
     depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. For real functions
     the last axis has k = 0 ... m only, the others are conjugates. Every axis is treated as
-    periodic.
+    periodic, since spectra have Fourier coefficients only; `spectral_conv(basis = auto)` takes
+    half-waves on axes with ends.
 
     ```op
     edition 2026

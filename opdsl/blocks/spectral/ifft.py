@@ -26,7 +26,8 @@ class Ifft(Block):
 
     s : spectrum(D, m) -> C^n gives v : to -> R^n if the coefficients come from a real function,
     else v : to -> C^n. The grid needs 2 m + 1 points on each axis; v is one function for all such
-    grids.
+    grids. It is periodic on every axis; `spectral_conv(basis = auto)` takes half-waves on axes with
+    ends.
 
     ```op
     edition 2026

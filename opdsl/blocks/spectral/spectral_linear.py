@@ -24,7 +24,8 @@ class SpectralLinear(Block):
 
     s : spectrum(D, m) -> C^n gives w : spectrum(D, m) -> C^out. Between `fft` and `ifft` it is the
     spectral convolution; `linear` on a spectrum has one matrix for all frequencies instead. It does
-    not depend on the resolution.
+    not depend on the resolution. The coefficients belong to Fourier modes on every axis;
+    `spectral_conv(basis = auto)` takes half-waves on axes with ends.
 
     ```op
     edition 2026

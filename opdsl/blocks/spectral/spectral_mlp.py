@@ -25,7 +25,8 @@ class SpectralMlp(Block):
     imaginary part; the soft threshold S moves both parts towards zero by `shrink` and sets smaller
     ones to zero. The matrices are block diagonal. Coefficients are amplitudes, as `fft` defines
     them, so a threshold means the same at every resolution; in the original they grow with the
-    grid.
+    grid. They belong to Fourier modes on every axis; `spectral_conv(basis = auto)` takes half-waves
+    on axes with ends.
 
     ```op
     edition 2026

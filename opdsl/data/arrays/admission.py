@@ -46,7 +46,7 @@ def damage(source: str, library: str) -> Iterator[None]:
         raise
     except UnsafeFileError as error:
         message = f"the file is damaged, or holds more than arrays of numbers: {error}"
-        helps = ("save a dictionary, list or tuple of tensors; other Python objects are not read",)
+        helps = ("save arrays or tensors, by name or in lists; other objects are not read",)
         raise fault("OP0610", message, helps=helps, file=source) from error
     # zipfile, NumPy and json raise a dozen types, depending on which byte is broken
     except Exception as error:

@@ -17,7 +17,7 @@ def open_arrays(path: Path, source: str) -> Iterator[ArrayFile]:
     """Open a file for the duration of the block.
 
     Args:
-        path: a file.
+        path: a file, or the folder of a zarr store.
         source: the path as the user wrote it.
 
     Raises:
@@ -27,7 +27,8 @@ def open_arrays(path: Path, source: str) -> Iterator[ArrayFile]:
         with open_data_file(path, source) as file:
             form = next((x for x in FORMATS if x.matches(file)), None)
             if form is None:
-                raise unreadable("the format is unknown", source, *(x.summary for x in FORMATS))
+                known = ", ".join(x.summary for x in FORMATS)
+                raise unreadable("the format is unknown", source, f"arrays are read from {known}")
             with form.open(file) as arrays:
                 yield arrays
     except OSError as error:

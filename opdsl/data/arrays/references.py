@@ -13,7 +13,7 @@ from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import OpError, fault
 
 _INDEXED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<index>[^\[\]]*)\]")
-_PART = re.compile(r"-?\d+|(-?\d+)?:(-?\d+)?(:\d+)?")
+_PART = re.compile(r"-?\d+|(-?\d+)?:(-?\d+)?(:-?[1-9]\d*)?")
 
 
 @dataclass(frozen=True, slots=True)

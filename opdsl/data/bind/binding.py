@@ -80,6 +80,7 @@ def bind_fields(
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
         tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),
+        fields.windows,
     )
 
 
@@ -141,7 +142,8 @@ def _weights(
 def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
     """Refuse a wrong number of axes once: all fields of a file lie on one grid."""
     axes = len(fields.axes)
-    wrong = next((x for x in ports if x.axes != axes), None)
+    # a vector has no axes, and fits any grid
+    wrong = next((x for x in ports if x.axes not in {0, axes}), None)
     if wrong is not None:
         text = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
         *others, last = fields.resolution

@@ -13,11 +13,19 @@ from torch import Tensor
 from opdsl.data.bind.coordinates import Coordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
+from opdsl.nn.points.batch import (
+    SampleIndices,
+    Values,
+    all_values,
+    count_samples,
+    select,
+    select_geometries,
+)
 from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
+VECTOR = 2  # axes of the values of vectors, (samples, channels), which are on no grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +49,9 @@ class Fields:
         coordinates: axis of the grid -> where its points are; only those that the file states.
         times: field whose channels are times and components, the times first -> the times.
         orders: field on a grid -> order of its tensors, where the file states more than scalars.
+        mapped: whether the names are those of the inputs, outputs and domains of the model.
+        notes: about the layout that is assumed, for the user.
+        windows: how many samples in a row are windows of one trajectory.
     """
 
     name: str
@@ -58,6 +69,9 @@ class Fields:
     coordinates: Coordinates = field(default_factory=dict)
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
+    mapped: bool = False
+    notes: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +124,7 @@ class Samples:
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
             area or volume that each point stands for; those without are not there.
         warnings: about the values, for the user.
+        windows: as in `Fields`.
     """
 
     inputs: dict[str, Values]
@@ -124,9 +139,10 @@ class Samples:
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    windows: int = 1
 
     def __len__(self) -> int:
-        return len(next(iter((self.inputs | self.outputs).values()), ()))
+        return count_samples(self.inputs | self.outputs, self.places)
 
     @property
     def model_points(self) -> dict[str, Geometries]:
@@ -177,7 +193,8 @@ class Samples:
         kept = every_kth(self.resolution, resolution, self.layout, source=self.source)
         thin = (slice(None), slice(None), *kept)
         size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
-        return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
+        coarse = self._each(lambda x: x if x.ndim == VECTOR else x[thin].contiguous())
+        return replace(coarse, resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
         """Apply `change` to every input and output; all must be on grids."""

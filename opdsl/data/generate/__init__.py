@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.registry import Registry
-from opdsl.sampling import SAMPLINGS
+from opdsl.sampling import PERIODIC, SAMPLINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Generator:
 
     Attributes:
         description: the equation, the fields and how it is solved; its first line is the summary.
-        suffix: ending of the file that it writes.
+        suffix: ending of the file that it writes, or `folder`.
         generate: `generate(*, seed, out, progress, **options)` writes a file whole or not at all.
             Raises OpError: OP0604 an option does not fit, OP0617 a check failed, OP0625 the file
             cannot be written.
@@ -106,5 +106,22 @@ SAMPLING = Option(
     "both",
     choices=SAMPLINGS,
 )
+PERIODIC_SAMPLING = Option(
+    "sampling",
+    str,
+    f"Which end of an axis carries a point, or cell centres: {', '.join(PERIODIC)}.",
+    "WORD",
+    "lower",
+    choices=PERIODIC,
+)
+DISTRIBUTION = Option(
+    "distribution",
+    str,
+    "The law of the samples: in, or out for tests out of distribution.",
+    "LAW",
+    "in",
+    choices=("in", "out"),
+)
+WORKERS = Option("workers", int, "Threads that compute samples in parallel.", "N", 2)
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

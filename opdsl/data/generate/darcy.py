@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from opdsl.data.generate import SAMPLES, GeneratedFile, Generator, Option
+from opdsl.data.generate import SAMPLES, WORKERS, GeneratedFile, Generator, Option
 
 
 def _generate(**options: Any) -> GeneratedFile:
@@ -27,7 +27,14 @@ GENERATOR = Generator(
             "piecewise",
             choices=("piecewise", "lognormal"),
         ),
-        Option("workers", int, "Threads that solve in parallel.", "N", 2),
+        Option(
+            "scale",
+            float,
+            "L: psi has the covariance exp(-|x - y|^2 / L^2), instead of that of Li et al.",
+            "L",
+            optional=True,
+        ),
+        WORKERS,
     ),
     example="--resolution 65 --samples 100 -o d.h5",
 )

@@ -16,7 +16,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_STARTS = (0, 512, 1024, 2048)  # a user block of a power of two may come first
 HEAD = HDF5_STARTS[-1] + len(HDF5)
 ZIP = b"PK\x03\x04"
-PICKLES = (b"\x80\x02", b"\x80\x04", b"\x80\x05")
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 Container = Literal["hdf5", "zip", "pickle"]
 
@@ -67,13 +67,15 @@ class DataFile:
 
 @contextmanager
 def open_data_file(path: Path, source: str) -> Iterator[DataFile]:
-    """Open a file for the duration of the block.
+    """Open a file, or a folder that is one, for the duration of the block.
 
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    head = b""
+    if not path.is_dir():  # a zarr store is a folder
+        with path.open("rb") as file:
+            head = file.read(HEAD)
     with ExitStack() as stack:
         yield DataFile(path, source, head, _container(head), stack)
 

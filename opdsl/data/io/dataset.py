@@ -13,6 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from opdsl.data.arrays.formats import FORMATS as ARRAY_FORMATS
+from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.arrays.rows import listing_note
 from opdsl.data.bind.samples import Fields
 from opdsl.data.bind.suspects import suspects
 from opdsl.data.derive.coarsen import Layout, Resolution
@@ -21,8 +24,11 @@ from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import FORMATS, Format, Pieces, ReadOptions
 from opdsl.data.io.joining import fingerprint, join_points, join_values, refuse_other_layout
 from opdsl.data.io.locate import data_files, unopened, unreadable
-from opdsl.diagnostics import fault
+from opdsl.data.io.unknown_layout import STATE_FIELDS, UnknownLayoutError, unknown_layout
+from opdsl.diagnostics import Help, OpError, fault
 from opdsl.nn.points.batch import all_values
+
+NOT_STATED = "which arrays are inputs and outputs is not stated"
 
 
 def open_dataset(
@@ -127,6 +133,8 @@ def _stream(path: Path, source: str, size: int, alone: int | None) -> Pieces | N
         with open_data_file(path, source) as file:
             form = _format(file)
             return None if form.stream is None else form.stream(file, size, alone)
+    except UnknownLayoutError as error:
+        raise _with_listing(error, path, source) from error
     except OSError as error:
         raise unopened(error, source) from error
 
@@ -184,6 +192,8 @@ def _read(path: Path, source: str, options: ReadOptions) -> FileFields:
     try:
         with open_data_file(path, source) as file:
             return _format(file).read(file, options)
+    except UnknownLayoutError as error:
+        raise _with_listing(error, path, source) from error
     except OSError as error:
         raise unopened(error, source) from error
 
@@ -199,9 +209,22 @@ def _format(file: DataFile) -> Format:
             return form
     # for other HDF5 files, the reader of The Well says what they lack
     well = FORMATS.find("well") if file.container == "hdf5" else None
-    if well is None:
-        raise unreadable(_seeming(file), file.source)
-    return well
+    if well is not None:
+        return well
+    if any(x.matches(file) for x in ARRAY_FORMATS):
+        raise unknown_layout(NOT_STATED, file.source)
+    raise unreadable(_seeming(file), file.source)
+
+
+def _with_listing(error: UnknownLayoutError, path: Path, source: str) -> OpError:
+    """Add what the file holds to the error, and how to say which arrays are inputs and outputs."""
+    (one,) = error.diagnostics
+    try:
+        with open_arrays(path, source) as arrays:
+            notes = (*one.notes, listing_note(arrays))
+    except OpError as other:  # it is damaged, as whoever read it has said, if anyone did
+        return other if one.message == NOT_STATED else error
+    return UnknownLayoutError(replace(one, notes=notes, helps=(Help(STATE_FIELDS), *one.helps)))
 
 
 def _seeming(file: DataFile) -> str:
@@ -211,7 +234,6 @@ def _seeming(file: DataFile) -> str:
     if not file.head:
         return "the file is empty"
     hints = {
-        b"\x93NUMPY": "it is a single NumPy array: save input and output with numpy.savez(x=, y=)",
         b"MATLAB 5.0": "it is a MATLAB file: save its arrays with numpy.savez(x=, y=)",
         b"CDF\x01": "it is a NetCDF 3 file",
         b"CDF\x02": "it is a NetCDF 3 file",

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from opdsl.data.derive.coarsen import Resolution, refuse_on_points
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry
@@ -72,7 +73,7 @@ def read(
     on_grids = {k: x for k, x in others.items() if x is not None}
     values: dict[str, Values] = {k: Packed.of(x) for k, (_, x) in on_points.items()}
     if not on_points and not on_grids:
-        raise fault("OP0610", "none of its tensors is a function on points or a grid", file=source)
+        raise unknown_layout("none of its tensors is a function on points or a grid", source)
     axes = max((x.ndim - 2 for x in on_grids.values()), default=0)
     return FileFields(
         name=name,
@@ -94,7 +95,7 @@ def _table(held: Sequence[TensorSample], source: str) -> Table:
         if odd := set(names).symmetric_difference(x):
             differing_names = ", ".join(f"`{k}`" for k in sorted(odd))
             message = f"samples 0 and {i} differ: only one of them has {differing_names}"
-            raise fault("OP0610", message, file=source)
+            raise unknown_layout(message, source)
     return {k: tuple(x[k] for x in held) for k in names}
 
 

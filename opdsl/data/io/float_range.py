@@ -82,7 +82,7 @@ def _sizes(x: Values) -> Tensor:
 
 
 def _largest(x: Tensor) -> Tensor:
-    low, high = x.flatten(2).aminmax(dim=2)
+    low, high = x.reshape(*x.shape[:2], -1).aminmax(dim=2)
     return torch.maximum(-low, high)
 
 

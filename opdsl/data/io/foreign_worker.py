@@ -4,6 +4,7 @@ A line of JSON on stdin names a file and what reading it may cost. The answer on
 length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. If
 a file needs more memory, the answer says so; if it needs more time, the process ends. A mesh is
 returned whole. HDF5 is traversed without its values, and an answer means that this terminates.
+Other modules (`foreign_vtk`, `foreign_zarr`) answer on their own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 
 HDF5 = "hdf5"
-MOST_OBJECTS = 20_000  # more than `safe_h5` accepts
+OURS = "opdsl."  # modules with a function `answer`, and the name of the library that it calls
+MOST_OBJECTS = 200_000  # more than `safe_h5` accepts
 SCALES = "DIMENSION_LIST"
 NUMBERS = "biuf"
 SAID = 200  # characters of what meshio says
@@ -36,9 +38,15 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         form = request["form"]
-        reader = importlib.import_module("h5py" if form == HDF5 else f"meshio.{form}")
+        ours = form.startswith(OURS)
+        reader = importlib.import_module(
+            "h5py" if form == HDF5 else form if ours else f"meshio.{form}"
+        )
         _limit(request["seconds"], request["memory"])
-        header, arrays = (_walk if form == HDF5 else _read)(reader, request["path"])
+        if form == HDF5:
+            header, arrays = _walk(reader, request["path"])
+        else:
+            header, arrays = _read(reader, request)
         _limit(request["seconds"], None)
         text = json.dumps(header).encode()
         answers.write(len(text).to_bytes(8, "little") + text)
@@ -71,8 +79,8 @@ def _set(what: int, most: int) -> None:
     resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
-    """Read a mesh; return the header of the answer and its arrays."""
+def _read(reader: Any, request: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+    """Call a library; return the header of the answer and its arrays."""
     output = io.StringIO()
     try:
         with (
@@ -81,7 +89,10 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # numbers that overflow are refused later
-            return _packed(reader.read(path))
+            if hasattr(reader, "answer"):
+                header, arrays = reader.answer(request)
+                return header, arrays
+            return packed(reader.read(request["path"]))
     except MemoryError:
         return {"failed": "memory"}, []
     except OSError as error:
@@ -89,27 +100,27 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     # whatever byte is broken decides which type of error it is; SystemExit is one of them
     except (Exception, SystemExit) as error:  # noqa: BLE001  that is its job
         text = " ".join(f"{error} {output.getvalue()}".split())
-        return {"failed": "damaged", "text": text[:SAID]}, []
+        library = getattr(reader, "LIBRARY", "meshio")
+        return {"failed": "damaged", "text": text[:SAID], "library": library}, []
 
 
 def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     """Traverse an HDF5 file without the values of its arrays; errors are left to `safe_h5`."""
     try:
         with h5py.File(path, "r") as file:
-            waiting: list[Any] = [file["/"]]
+            waiting: list[Any] = [file["/"].id]
             seen: set[Any] = set()
             while waiting and len(seen) < MOST_OBJECTS:
                 here = waiting.pop()
-                if here.id in seen:
+                if here in seen:
                     continue
-                seen.add(here.id)
-                _attributes(file, here)
-                if isinstance(here, h5py.Group):
-                    links = {name: here.get(name, getlink=True) for name in here}
-                    hard = (k for k, x in links.items() if isinstance(x, h5py.HardLink))
-                    waiting += [here[name] for name in hard]
-                elif here.chunks:
-                    here.id.get_num_chunks()
+                seen.add(here)
+                _attributes(h5py, file, here)
+                if isinstance(here, h5py.h5g.GroupID):
+                    hard = (x for x in here if here.links.get_info(x).type == h5py.h5l.TYPE_HARD)
+                    waiting += [h5py.h5o.open(here, x) for x in hard]
+                elif isinstance(here, h5py.h5d.DatasetID) and _chunked(h5py, here):
+                    here.get_num_chunks()
     except MemoryError:
         return {"failed": "memory"}, []
     except Exception:  # noqa: BLE001  h5py raises five types; the reader meets it again and tells it
@@ -117,18 +128,28 @@ def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     return {}, []
 
 
-def _attributes(file: Any, here: Any) -> None:
+def _chunked(h5py: Any, array: Any) -> bool:
+    return bool(array.get_create_plist().get_layout() == h5py.h5d.CHUNKED)
+
+
+def _attributes(h5py: Any, file: Any, here: Any) -> None:
     """Read the attributes, those too that the reader leaves out, and open the scales of axes."""
-    for name in here.attrs:
+    if not isinstance(here, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+        return
+    if not h5py.h5a.get_num_attrs(here):
+        return
+    attributes = (h5py.Group if isinstance(here, h5py.h5g.GroupID) else h5py.Dataset)(here).attrs
+    for name in attributes:
         with contextlib.suppress(TypeError):  # a type that NumPy lacks
-            value = here.attrs[name]
+            value = attributes[name]
             if name == SCALES:
                 for reference in (x for axis in value for x in axis):
                     with contextlib.suppress(Exception):  # a reference to nothing
                         _ = file[reference].id
 
 
-def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
+def packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
+    """Return the header about a mesh of meshio, and its arrays."""
     arrays: Arrays = []
 
     def put(values: Any) -> list[Any] | None:

@@ -11,14 +11,19 @@ def data_budget() -> int:
     return int(SHARE * free_memory())
 
 
-def too_large_for_memory(what: str, size: int, cap: int, source: str) -> OpError:
+class TooLargeError(OpError):
+    """OP0610 about sound data that do not fit into memory."""
+
+
+def too_large_for_memory(what: str, size: int, cap: int, source: str) -> TooLargeError:
     """Make OP0610 about something that needs more bytes than the budget."""
-    return fault(
+    error = fault(
         "OP0610",
         f"{what} would take {_readable(size)}, and there is room for {_readable(cap)}",
         helps=("read fewer samples or a coarser resolution, or use a machine with more memory",),
         file=source,
     )
+    return TooLargeError(*error.diagnostics)
 
 
 def _readable(size: int) -> str:

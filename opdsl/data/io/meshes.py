@@ -1,4 +1,4 @@
-"""Read mesh files (vtu, vtk, stl, obj, ply, msh) as points, simplices and fields on points.
+"""Read mesh files (vtu, vtp, vtk, stl, obj, ply, msh) as points, simplices and fields on points.
 
 A file keeps its units. Cells of the highest dimension become segments, triangles or tetrahedra;
 points that no cell uses are left out (files of solvers keep such points, and they have no area).
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from opdsl.data.derive.simplices import KINDS, POINTS, sizes, split
 from opdsl.data.io.foreign import MeshFile, parse_mesh
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.vtk_files import GRIDS, VTK, legacy_kind, require_vtk
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.files import open_regular
 
@@ -31,6 +32,7 @@ Ints = NDArray[np.int64]
 
 MESH_READERS = {
     ".vtu": "vtu",
+    ".vtp": VTK,
     ".vtk": "vtk",
     ".stl": "stl",
     ".obj": "obj",
@@ -109,13 +111,7 @@ def read_mesh(path: Path) -> Mesh:
             finite.
     """
     source = str(path)
-    form = _format(path, source)
-    if (size := WORKSPACE * path.stat().st_size) > (cap := data_budget()):
-        raise too_large_for_memory("the mesh", size, cap, source)
-    try:
-        contents = _parsed(path, form, source)
-    except OSError as error:
-        raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
+    contents = mesh_contents(path, source)
     points = _points(contents, source)
     blocks = [(x.type, _corners(x, len(points), source)) for x in contents.cells]
     cells, origins = _simplices(blocks)
@@ -127,6 +123,22 @@ def read_mesh(path: Path) -> Mesh:
     fresh = {k: x for k, x in averaged.items() if k not in fields}
     mesh = Mesh(points, cells, fields | fresh, tuple(fresh), 0, labels, source)
     return mesh if cells is None else _used(mesh, cells)
+
+
+def mesh_contents(path: Path, source: str) -> MeshFile:
+    """Parse a mesh file.
+
+    Raises:
+        OpError: OP0610, the file is damaged, too large, of an unknown kind or a grid, or needs VTK,
+            which is not installed.
+    """
+    form = _format(path, source)
+    if (size := WORKSPACE * path.stat().st_size) > (cap := data_budget()):
+        raise too_large_for_memory("the mesh", size, cap, source)
+    try:
+        return _parsed(path, form, source)
+    except OSError as error:
+        raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -168,6 +180,14 @@ def _format(path: Path, source: str) -> str:
         endings = ", ".join(MESH_READERS)
         message = f"`{path.suffix}` is not the ending of a mesh file that is read"
         raise fault("OP0610", message, helps=(f"these are: {endings}",), file=source)
+    kind = legacy_kind(path) if form == "vtk" else ""
+    if kind in GRIDS:
+        message = f"the file holds a grid ({kind}), not a mesh"
+        helps = ('name its arrays in the program: `data { fields { u = "point_data/..." } }`',)
+        raise fault("OP0610", message, helps=helps, file=source)
+    if kind == "POLYDATA" or form == VTK:
+        require_vtk(source)
+        return VTK
     return form
 
 

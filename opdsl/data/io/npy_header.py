@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from opdsl.safe_pt import UnsafeFileError
+
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the shape, whether the order is that of Fortran, and the dtype of an array.
@@ -32,8 +34,8 @@ def refuse_short(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], room: 
     """Refuse an array whose header declares more bytes than follow it.
 
     Raises:
-        ValueError: naming both.
+        UnsafeFileError: naming both.
     """
     size = prod(shape) * dtype.itemsize
     if dtype.kind != "O" and size > room:  # Python objects have no size in the file
-        raise ValueError(f"{what} declares {size:,} bytes and has {room:,}")
+        raise UnsafeFileError(f"{what} declares {size:,} bytes and has {room:,}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
 
@@ -165,6 +166,6 @@ def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
 
 def not_a_pair(source: str, why: str, *helps: str) -> OpError:
     """Make OP0610 about a file whose arrays are no pair of input and output."""
-    layout = "it should hold `x` (samples, *grid) and `y` (samples, *grid), or with channels"
+    layout = "without it, `x` and `y` are read: (samples, *grid) or (samples, channels, *grid)"
     message = f"the file is no pair of fields: {why}"
-    return fault("OP0610", message, helps=(*helps, layout), file=source)
+    return unknown_layout(message, source, *helps, layout)

@@ -1,4 +1,4 @@
-"""Types of parameters: `int`, `modes`, `activation`, `none | soft | linear`.
+"""Types of parameters: `int`, `modes`, `bases`, `activation`, `none | soft | linear`.
 
 A type converts a value to what a parameter of it holds, or returns None where the value does not
 fit.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import get_args
 
+from opdsl.bases import Basis
 from opdsl.blocks.pointwise.apply import ActivationName
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.ir.dims import Poly
@@ -42,8 +43,9 @@ def describe_type(alternatives: tuple[ParamType, ...]) -> str:
 def words(alternatives: tuple[ParamType, ...]) -> tuple[str, ...]:
     """Return every word that the type accepts."""
     own = tuple(x.name.text for x in alternatives if x.name.text not in TYPES)
-    any_activation = any(x.name.text == "activation" for x in alternatives)
-    return own + (activations() if any_activation else ())
+    names = {x.name.text for x in alternatives}
+    activation = activations() if "activation" in names else ()
+    return own + activation + (get_args(Basis) if "bases" in names else ())
 
 
 def _int(value: Value) -> Value | None:
@@ -83,8 +85,15 @@ def _activation(value: Value) -> Value | None:
     return value if isinstance(value, Word) and value.text in activations() else None
 
 
+def _bases(value: Value) -> Value | None:
+    each = value if isinstance(value, tuple) else (value,)
+    fits = bool(each) and all(isinstance(x, Word) and x.text in get_args(Basis) for x in each)
+    return value if fits else None
+
+
 TYPES: Mapping[str, Callable[[Value], Value | None]] = {
     "activation": _activation,
+    "bases": _bases,
     "bool": _bool,
     "float": _float,
     "int": _int,
@@ -93,6 +102,7 @@ TYPES: Mapping[str, Callable[[Value], Value | None]] = {
 }
 DESCRIPTIONS = {
     "activation": "the name of an activation",
+    "bases": "a basis, one for all axes or one for each",
     "bool": "true or false",
     "float": "a number",
     "int": "a whole number",

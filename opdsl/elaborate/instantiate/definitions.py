@@ -29,6 +29,7 @@ AXES = (2, 1, 3, 4)  # a block for grids is accepted if it works in one of these
 MODES = 840  # divisible by all numbers up to 8, so that halves and thirds of it are whole
 REPRESENTATIVES: dict[str, Value] = {
     "activation": Word("gelu"),
+    "bases": Word("auto"),
     "bool": True,
     "float": 1.0,
     "modes": MODES,

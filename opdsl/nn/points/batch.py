@@ -5,7 +5,7 @@ A batch is a tensor (samples, channels, ...) or `Packed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,12 @@ from opdsl.nn.points.packed import Packed
 
 Values = Tensor | Packed
 SampleIndices = Sequence[int] | Tensor
+
+
+def count_samples(values: Mapping[str, Values], places: Mapping[str, Geometries]) -> int:
+    """Count the samples of functions, or of the sets of points where there are no functions."""
+    some = next(iter(values.values()), None)
+    return max(map(len, places.values()), default=0) if some is None else len(some)
 
 
 def select(x: Values, rows: SampleIndices) -> Values:

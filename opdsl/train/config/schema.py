@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -99,6 +100,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+WindowKey = Literal["first", "steps", "stride", "every", "history"]
+
+
+def _window(value: dict[str, int] | None) -> dict[str, int] | None:
+    """Refuse windows of no steps."""
+    if any(x < (k != "first") for k, x in (value or {}).items()):
+        raise ValueError("`first` is at least 0, the others are at least 1")
+    return value
+
+
 class Data(Section):
     """`data darcy { path = "x.h5" resolution = 85 }`: which samples to learn from.
 
@@ -117,6 +128,11 @@ class Data(Section):
             samples of `path` are kept for testing.
         fields: which field of the file is which input and output, by name; `none` for an input
             that comes back and begins at zero, and for an output that the file does not have.
+        axes: what the axes of an array are, by its name or that of the input or output: `sample`,
+            `time`, `channel`, `point`, `coordinate` or the name of an axis of the domain.
+        windows: how trajectories become samples: `first` time that is an input, `steps` after it
+            that are outputs, `stride` stored times in a step, `every` so many stored times, with a
+            `history` of so many times in the input; without it times are channels.
         start: steps in time to leave out at the beginning, as where a file repeats its input.
         coordinates: whether the coordinates and boundary conditions that a file states have to be
             those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
@@ -132,6 +148,8 @@ class Data(Section):
     samples: Annotated[AtLeastOne | None, FIXED] = None
     test_samples: Annotated[AtLeastOne | None, FIXED] = None
     fields: Annotated[dict[str, Any] | None, FIXED] = None
+    axes: Annotated[dict[str, list[str]] | None, FIXED] = None
+    windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
 
@@ -195,12 +213,13 @@ class Band(Section):
 
 
 class Incremental(Section):
-    """`incremental { start = 4 until = 0.5 }`: begin with few Fourier modes and add the others.
+    """`incremental { start = 4 until = 0.5 }`: begin with few modes and add the others.
 
     While it lasts no epoch counts as the best: its weights are those of a smaller model.
 
     Attributes:
-        start: the greatest frequency in the first epoch; without it all modes take part.
+        start: the greatest frequency in the first epoch, and the number of half-waves on axes with
+            ends; without it all modes take part.
         until: the part of the epochs after which all do.
     """
 

@@ -88,8 +88,8 @@ def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
 
 
 def _takes_keys(path: SettingPath) -> bool:
-    """Return whether the keys below a path are free, as in `data { fields { a = "nu" } }`."""
-    return path[:2] == ("data", "fields")
+    """Return whether a setting has keys of its own, as in `data { fields { a = "nu" } }`."""
+    return path[0] == "data" and path[1] in {"fields", "axes", "windows"}
 
 
 def _unknown(given: Setting) -> Diagnostic | None:

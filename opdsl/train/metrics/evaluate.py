@@ -15,6 +15,7 @@ from opdsl.nn.points.batch import (
     all_values,
     as_call_argument,
     concat_samples,
+    count_samples,
     map_values,
     match_packing,
     select,
@@ -95,9 +96,10 @@ def predict(  # noqa: PLR0913  the contract with the callers
     """
     policy = policy_of(precision, device_of(device))
     prepare(module, normaliser, policy)
+    count = count_samples(inputs, places or {})
     parts: list[FieldValues] = []
     with at_rest(module):
-        for rows in torch.split(torch.arange(_size(inputs)), batch):
+        for rows in torch.split(torch.arange(count), batch):
             some = {k: map_values(select(v, rows), policy.place) for k, v in inputs.items()}
             geometries = places_on_device(places or {}, rows, policy.device)
             outputs = apply(module, normaliser, some, policy, loop, steps, geometries)
@@ -173,7 +175,7 @@ def measure(
         for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
             outputs = apply(module, scales, some.inputs, loader.policy, loop, steps, some.places)
-            zero = torch.zeros(_size(some.inputs), dtype=torch.bool)
+            zero = torch.zeros(count_samples(truth, {}), dtype=torch.bool)
             for name, tally in tallies.items():
                 pair = match_packing(outputs[name], truth[name]), truth[name]
                 weights = some.weights.get(name)
@@ -211,10 +213,6 @@ def prepare(module: nn.Module, normaliser: Normaliser, policy: PrecisionPolicy) 
     """Move a module and its normaliser to the device, in the dtype of the weights."""
     policy.prepare_module(module)
     normaliser.to(policy.device, policy.weights)
-
-
-def _size(inputs: FieldValues) -> int:
-    return len(next(iter(inputs.values())))
 
 
 @contextmanager

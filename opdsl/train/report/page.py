@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.diagnostics import fault
+from opdsl.diagnostics import Diagnostic, fault
 from opdsl.files import write_whole
 from opdsl.train.report.pictures import Cloud, Panel, curves_svg, fields_png
 from opdsl.train.report.style import PAGE, STYLE
@@ -65,6 +65,8 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     settings_rows: Sequence[tuple[str, Any, str]] = (),
     history: Sequence[TableRow] = (),
     table: Sequence[TableRow] = (),
+    remarks: Sequence[str] = (),
+    warnings: Sequence[Diagnostic] = (),
     selection: Sequence[str] = (),
     changes: Sequence[TableRow] = (),
     pictures: Sequence[Picture] = (),
@@ -82,6 +84,8 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
         settings_rows: (key, value, origin).
         history: rows of metrics.jsonl.
         table: one mapping for each resolution; its keys are the headings.
+        remarks: sentences on cells of the table without a number.
+        warnings: about the errors in the table.
         selection: sentences on which data chose the weights and which only measured them.
         changes: settings that changed while the run went on; their keys are the headings.
         pictures: test samples to look at.
@@ -89,7 +93,7 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     """
     sections = (
         ("", _head(title, subtitle, history)),
-        ("Errors by resolution", _numbers(table) + _sentences(selection)),
+        ("Errors by resolution", _errors(table, remarks, warnings) + _sentences(selection)),
         ("Learning curves", _curves(history)),
         ("Test samples", "".join(map(_picture, pictures))),
         ("Model", _diagram(diagram_svg)),
@@ -152,6 +156,20 @@ def _curves(history: Sequence[TableRow]) -> str:
     lines = {"train loss": [(row["epoch"], row["train_loss"]) for row in history]}
     lines |= {f"{name}, rel. L2": line for name, line in error_series(history).items()}
     return f"<figure>{_image(curves_svg(lines), 'svg+xml', 'loss against epoch')}</figure>"
+
+
+def _errors(
+    table: Sequence[TableRow], remarks: Sequence[str], warnings: Sequence[Diagnostic]
+) -> str:
+    return _numbers(table) + _sentences(remarks) + "".join(map(_warning, warnings))
+
+
+def _warning(diagnostic: Diagnostic) -> str:
+    """Show a warning as the commands print it: the message, then notes and helps."""
+    lines = [f"note: {x}" for x in diagnostic.notes] + [f"help: {x.text}" for x in diagnostic.helps]
+    items = "".join(f"<li>{escape(x)}</li>" for x in lines)
+    head = f"warning[{diagnostic.code}]: {diagnostic.message}"
+    return f'<div class="warning"><p>{escape(head)}</p><ul>{items}</ul></div>'
 
 
 def _sentences(texts: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 STYLE = """
 :root { --ink: #1c2128; --soft: #5c6673; --paper: #fbfbfa; --card: #ffffff; --line: #e3e5e8;
-  --accent: #2f6fb3; --code: #f4f5f6; }
+  --accent: #2f6fb3; --code: #f4f5f6; --warn: #b7791f; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e3e6ea; --soft: #9aa4b0; --paper: #15181c; --card: #1d2126; --line: #32373e;
-    --accent: #7db4ec; --code: #22272d; } }
+    --accent: #7db4ec; --code: #22272d; --warn: #d9a441; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans",
@@ -38,6 +38,10 @@ th, td { padding: 0.42rem 0.8rem 0.42rem 0; border-bottom: 1px solid var(--line)
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 10px; margin: 0;
   padding: 1rem 1.2rem; overflow-x: auto; font: 0.85rem/1.55 ui-monospace, SFMono-Regular, Menlo,
   Consolas, "DejaVu Sans Mono", monospace; tab-size: 2; }
+.warning { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  border-left: 4px solid var(--warn); padding: 0.8rem 1.2rem; margin: 1rem 0; }
+.warning p { margin: 0; font-weight: 600; }
+.warning ul { margin: 0.4rem 0 0; padding-left: 1.2rem; }
 details summary { cursor: pointer; color: var(--accent); margin: 0.6rem 0; font-size: 0.93rem; }
 footer { color: var(--soft); font-size: 0.85rem; margin-top: 4rem; }
 """

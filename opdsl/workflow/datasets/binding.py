@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
@@ -20,6 +21,7 @@ from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import CoordinateCheck, Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
+from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
@@ -35,6 +37,7 @@ class Binding:
         graph: the model.
         fields: field names by the name of the port; `none` for what the file does not have.
         steps: in time, of the outputs and of the inputs that do not come back.
+        axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
         coordinates: whether those that a file states have to be those of the domains.
     """
@@ -43,7 +46,21 @@ class Binding:
     fields: Mapped | None = None
     steps: TimeSteps | None = None
     warn: Warn = ignore
+    axes: Mapping[str, Sequence[str]] | None = None
+    windows: Windows | None = None
     coordinates: CoordinateCheck = "check"
+
+    @property
+    def data_map(self) -> DataMap:
+        """What the program says about the arrays of its data."""
+        stored = self.fields or {}
+        fields = {
+            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
+        }
+        axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
+        steps = self.steps.count if self.steps else None
+        names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
+        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
@@ -52,7 +69,7 @@ class Binding:
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
-        self.warn(samples.warnings)
+        self.warn([*fields.notes, *samples.warnings])
         return samples
 
     @property
@@ -65,7 +82,7 @@ class Binding:
         refuse_other_sampling(self.graph, fields)
         fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
-        mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
+        mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
         return self._bound(fields, (), mapping)
 
     def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
@@ -79,10 +96,15 @@ class Binding:
         """Select the inputs that the file has."""
         return [x for x in self.graph.inputs if x.name not in self.absent]
 
-    def _mapping(self, fields: Fields) -> Mapped:
-        """Return the field names by port; arrays in memory are named as the ports themselves."""
-        if in_memory(fields.source):
-            self._refuse_missing(fields)
+    def _mapping(self, fields: Fields, needed: Container[str] | None = None) -> Mapped:
+        """Return the field names by port; mapped arrays are named as the ports themselves.
+
+        Args:
+            fields: of the data.
+            needed: names of inputs and outputs that must be there; all if None.
+        """
+        if fields.mapped or in_memory(fields.source):
+            self._refuse_missing(fields, needed)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
@@ -92,7 +114,7 @@ class Binding:
         samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
-    def _refuse_missing(self, fields: Fields) -> None:
+    def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
         """Refuse arrays in memory if one that the model needs is missing.
 
         Raises:
@@ -101,6 +123,7 @@ class Binding:
         outputs = {x.name for x in self._outputs()}
         for port in (*self.graph.inputs, *self.graph.outputs):
             needed = port.name in outputs or port in self.graph.inputs
+            needed = needed and (wanted is None or port.name in wanted)
             if needed and port.name not in {*fields.values, *self.absent}:
                 role = "output" if port.name in outputs else "input"
                 message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"
@@ -185,7 +208,10 @@ def binding_of(
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
     steps = TimeSteps(count, settings.data.start) if count else None
-    return Binding(graph, fields, steps, warn, settings.data.coordinates)
+    windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
+    return Binding(
+        graph, fields, steps, warn, settings.data.axes, windows, settings.data.coordinates
+    )
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -1,18 +1,29 @@
-"""The content of a data set: fields, shapes, resolution, samples that look corrupt."""
+"""The content of a data set: arrays, fields, shapes, resolution, samples that look corrupt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.arrays.rows import ArrayRow, attributes_text, plain, rows
 from opdsl.data.bind.samples import Fields
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.data.io.dataset import open_dataset as read_dataset
-from opdsl.diagnostics import Diagnostic
+from opdsl.data.io.memory_budget import TooLargeError
+from opdsl.data.io.unknown_layout import UnknownLayoutError
+from opdsl.diagnostics import Diagnostic, OpError
 from opdsl.nn.points.batch import all_values
+
+LONGEST = 160  # characters of the attributes of a file
+UNSTATED = (
+    "which arrays are inputs and outputs is not stated: give them by "
+    'data { fields { NAME = "ARRAY" } }'
+)
 
 
 def open_dataset(
@@ -66,16 +77,42 @@ class FieldDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayListing:
+    """The arrays of a file, without their values.
+
+    Attributes:
+        format: the format in words.
+        count: number of arrays.
+        rows: a row for each, or for many with numbered names.
+        attributes: those of the file.
+    """
+
+    format: str
+    count: int
+    rows: tuple[ArrayRow, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def about(self) -> str:
+        """The attributes of the file as a short text."""
+        return attributes_text(self.attributes, LONGEST)
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetDescription:
     """A data set in words and numbers.
 
     Attributes:
+        arrays: what the file holds; None for a folder and for formats of meshes and tables.
+        note: why there are no fields; empty if there are.
         fields: a row for each.
         points: a line for each set of points.
         warning: about samples that look corrupt.
         about: name, path, axes, resolution, suspects and fingerprint.
     """
 
+    arrays: ArrayListing | None
+    note: str
     fields: tuple[FieldDescription, ...]
     points: tuple[str, ...]
     warning: Diagnostic | None
@@ -87,16 +124,50 @@ class DatasetDescription:
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain data."""
-        return self.about | {"fields": self.rows()}
+        described = self.about | {"fields": self.rows()}
+        if self.arrays is not None:
+            described |= {
+                "format": self.arrays.format,
+                "arrays": [x.to_json() for x in self.arrays.rows],
+                "attributes": {k: plain(x) for k, x in self.arrays.attributes.items()},
+            }
+        return described | ({"note": self.note} if self.note else {})
 
 
 def describe_dataset(path: str | PathLike[str], split: str | None = None) -> DatasetDescription:
-    """Describe a data set.
+    """Describe a data set: the arrays of a file, and fields where its layout is known.
+
+    The values of arrays are read for the table of fields only.
 
     Raises:
-        OpError: as `open_dataset`.
+        OpError: as `open_dataset`; not for a file whose arrays can be listed and whose layout is
+            unknown, or which is too large to be read whole.
     """
-    fields = read_dataset(path, split=split)
+    arrays = _arrays(Path(path)) if split is None else None
+    try:
+        return _with_fields(read_dataset(path, split=split), arrays)
+    except (UnknownLayoutError, TooLargeError) as error:
+        if arrays is None:
+            raise
+        unknown = isinstance(error, UnknownLayoutError)
+        note = UNSTATED if unknown else f"no table of values: {error.diagnostics[0].message}"
+    about = {"name": Path(path).stem, "path": str(path)}
+    empty = {"axes": [], "resolution": [], "suspects": [], "fingerprint": ""}
+    return DatasetDescription(arrays, note, (), (), None, about | empty)
+
+
+def _arrays(path: Path) -> ArrayListing | None:
+    """List the arrays of a file; None for a folder, and where arrays cannot be listed."""
+    if not path.is_file():
+        return None
+    try:
+        with open_arrays(path, str(path)) as file:
+            return ArrayListing(file.format, len(file.arrays), rows(file), dict(file.attributes))
+    except OpError:  # the reader of fields says what is wrong
+        return None
+
+
+def _with_fields(fields: Fields, arrays: ArrayListing | None) -> DatasetDescription:
     about = {
         "name": fields.name,
         "path": fields.source,
@@ -105,8 +176,9 @@ def describe_dataset(path: str | PathLike[str], split: str | None = None) -> Dat
         "suspects": list(fields.suspects),
         "fingerprint": fields.fingerprint,
     }
-    rows = tuple(_field(fields, x) for x in fields.values)
-    return DatasetDescription(rows, tuple(_points(fields)), suspects_warning(fields), about)
+    table = tuple(_field(fields, x) for x in fields.values)
+    points = tuple(_points(fields))
+    return DatasetDescription(arrays, "", table, points, suspects_warning(fields), about)
 
 
 def _field(fields: Fields, name: str) -> FieldDescription:

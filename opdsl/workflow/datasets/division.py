@@ -72,7 +72,7 @@ class _Divider:
         data = self.data
         assert data.path is not None
         path = located(data.path, self.folder)
-        parts = parts_of(path)
+        parts = self._parts(path)
         split = "train" if "train" in parts else None
         tests = self._named_tests() or self._test_part(path, parts)
         some = tests or (data.test_samples is None and data.valid != "test")
@@ -83,6 +83,7 @@ class _Divider:
             resolution=data.resolution,
             samples=count,
             layout=self.binding.layout,
+            data_map=self.binding.data_map,
         )
         samples = self.binding(fields)
         if data.skip >= len(samples):
@@ -90,8 +91,8 @@ class _Divider:
             raise fault("OP0613", message, helps=("lower it",), file=path)
         samples = samples.last(len(samples) - data.skip) if data.skip else samples
         if not some:
-            test_count = self._number_of_tests(len(samples), path)
-            tests = [HeldOut(path, split, last=test_count)]
+            test_count = _whole(samples, self._number_of_tests(len(samples), path))
+            tests = [HeldOut(path, split, last=test_count, windows=samples.windows)]
             samples = samples.first(len(samples) - test_count)
         samples = samples.first(data.samples or len(samples))
         return self._with_validation(samples, HeldOut(path, split), tests)
@@ -103,8 +104,9 @@ class _Divider:
         data, pool, count = self.data, len(samples), 0
         held_out = self._named_validation(source)
         valid = self._read(held_out) if held_out else None
-        if held_out is None and (count := self._number_of_valid(pool, source.path)):
-            held_out = replace(source, first=data.skip + pool, last=count)
+        if held_out is None and (count := self._number_of_valid(samples, source.path)):
+            windows = samples.windows
+            held_out = replace(source, first=data.skip + pool, last=count, windows=windows)
             same = self.binding.steps == self.testing.steps
             valid = samples.last(count) if same else self._read(held_out)
         if valid is not None:
@@ -113,6 +115,9 @@ class _Divider:
         choice = self._choice(held_out, len(valid or ()), pool)
         return Division(train, valid, held_out, tuple(tests), choice)
 
+    def _parts(self, path: str) -> tuple[str, ...]:
+        return self.binding.data_map.parts(path) or parts_of(path)
+
     def _read(self, source: HeldOut) -> Samples:
         return read_held_out(source, self.data.resolution, self.testing, self.sources)
 
@@ -120,21 +125,21 @@ class _Divider:
         """Return the validation data that are not part of the training samples."""
         valid = self.data.valid
         if valid == "auto":
-            parts = parts_of(source.path) if source.split == "train" else ()
+            parts = self._parts(source.path) if source.split == "train" else ()
             return HeldOut(source.path, "valid") if "valid" in parts else None
         if not isinstance(valid, str) or valid in NO_PATHS:
             return None
         path = located(valid, self.folder)
         return HeldOut(path, "valid" if "valid" in parts_of(path) else None)
 
-    def _number_of_valid(self, samples: int, path: str) -> int:
+    def _number_of_valid(self, samples: Samples, path: str) -> int:
         """Return how many training samples are set aside for validation without other data."""
-        valid = self.data.valid
+        valid, pool = self.data.valid, len(samples)
         if isinstance(valid, str):
-            return samples // HELD_OUT_SHARE if valid == "auto" else 0
-        count = max(1, round(valid * samples))
-        if count >= samples:
-            message = f"`data.valid = {valid:g}` of {samples} samples leaves none to learn from"
+            return _whole(samples, pool // HELD_OUT_SHARE) if valid == "auto" else 0
+        count = _whole(samples, max(1, round(valid * pool)))
+        if count >= pool:
+            message = f"`data.valid = {valid:g}` of {pool} samples leaves none to learn from"
             raise fault("OP0613", message, helps=("lower it",), file=path)
         return count
 
@@ -179,3 +184,13 @@ class _Divider:
             )
             raise fault("OP0613", message + str(samples), file=path)
         return count
+
+
+def _whole(samples: Samples, count: int) -> int:
+    """Round up to whole trajectories, so that no trajectory is on both sides of a division.
+
+    Where there is one trajectory, its last windows are set aside.
+    """
+    windows = samples.windows
+    rounded = -(-count // windows) * windows
+    return rounded if rounded < len(samples) else count

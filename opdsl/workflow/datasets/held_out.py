@@ -24,12 +24,15 @@ class HeldOut:
         split: part of a folder.
         last: the number of samples at the end to use, after `first` was applied; all if None.
         first: the number of samples at the beginning to use; all if None.
+        windows: how many of these samples are windows of one trajectory. Longer rollouts of a test
+            have fewer windows, and `first` and `last` then count the same trajectories.
     """
 
     path: str
     split: str | None = None
     last: int | None = None
     first: int | None = None
+    windows: int = 1
 
 
 def best_part(parts: Sequence[str]) -> str | None:
@@ -51,11 +54,23 @@ def read_held_out(
         OpError: OP0610 to OP0615.
     """
     fields = sources.open(
-        source.path, split=source.split, resolution=resolution, layout=binding.layout
+        source.path,
+        split=source.split,
+        resolution=resolution,
+        layout=binding.layout,
+        data_map=binding.data_map,
     )
     samples = binding(fields)
-    samples = samples.first(source.first) if source.first else samples
-    return samples.last(source.last) if source.last else samples
+    first, last = (_counted(x, source.windows, samples) for x in (source.first, source.last))
+    samples = samples.first(first) if first else samples
+    return samples.last(last) if last else samples
+
+
+def _counted(count: int | None, windows: int, samples: Samples) -> int | None:
+    """Convert a number of windows to that of the same trajectories in other samples."""
+    if count is None or windows == samples.windows or count % windows:
+        return count
+    return count // windows * samples.windows
 
 
 def read_sets(
@@ -97,7 +112,9 @@ def _requests(
         return [(_source_of(held_out, x, binding, sources), x) for x in resolutions]
     requests: list[tuple[HeldOut, Resolution | None]] = []
     for x in held_out:
-        has = usual is not None and sources.has(x.path, x.split, usual, binding.layout)
+        has = usual is not None and sources.has(
+            x.path, x.split, usual, binding.layout, binding.data_map
+        )
         requests.append((x, usual if has else None))
     return requests
 
@@ -106,8 +123,16 @@ def _source_of(
     held_out: Sequence[HeldOut], resolution: Resolution, binding: Binding, sources: Sources
 ) -> HeldOut:
     """Choose the file with exactly this resolution, else the first with a finer one."""
-    just = (x for x in held_out if _same(sources.first(x.path, x.split).resolution, resolution))
-    finer = (x for x in held_out if sources.has(x.path, x.split, resolution, binding.layout))
+    just = (
+        x
+        for x in held_out
+        if _same(sources.first(x.path, x.split, binding.data_map).resolution, resolution)
+    )
+    finer = (
+        x
+        for x in held_out
+        if sources.has(x.path, x.split, resolution, binding.layout, binding.data_map)
+    )
     # if none has it, reading the first one raises an error that lists its resolutions
     return next(just, None) or next(finer, held_out[0])
 

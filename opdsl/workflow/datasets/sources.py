@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from opdsl.data.bind.coordinates import thin_coordinates
-from opdsl.data.bind.samples import Fields
+from opdsl.data.bind.samples import VECTOR, Fields
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import Values, all_values, select, select_geometries
+from opdsl.nn.points.batch import Values, all_values, count_samples, select, select_geometries
+from opdsl.workflow.datasets.mapped import DataMap, matching_files
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 
@@ -35,13 +37,17 @@ class Sources:
         resolution: Resolution | None = None,
         samples: int | None = None,
         layout: Layout | None = None,
+        data_map: DataMap | None = None,
     ) -> Fields:
-        """Read a data set, as `opdsl.data.open_dataset` does.
+        """Read a data set, as `opdsl.data.open_dataset` does, or as the program maps its arrays.
 
         Raises:
             OpError: OP0610, OP0614, OP0615; OP0610 for a data set in memory that is not here.
         """
         if not in_memory(path):
+            mapped = data_map and data_map.open(path, split)
+            if data_map and mapped:
+                return _part(data_map.read(mapped, 0, samples), resolution, None)
             return open_dataset(
                 path, split=split, resolution=resolution, samples=samples, layout=layout
             )
@@ -52,20 +58,26 @@ class Sources:
             fields = replace(fields, layout=layout)
         return _part(fields, resolution, samples)
 
-    def first(self, path: str, split: str | None) -> Fields:
+    def first(self, path: str, split: str | None, data_map: DataMap | None = None) -> Fields:
         """Read the first sample of a data set."""
-        return self.open(path, split=split, samples=1)
+        return self.open(path, split=split, samples=1, data_map=data_map)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file, a folder or a data set in memory of this path."""
-        return path in self.memory if in_memory(path) else Path(path).exists()
+        return path in self.memory if in_memory(path) else on_disk(path)
 
     def has(
-        self, path: str, split: str | None, resolution: Resolution, layout: Layout | None = None
+        self,
+        path: str,
+        split: str | None,
+        resolution: Resolution,
+        layout: Layout | None = None,
+        data_map: DataMap | None = None,
     ) -> bool:
         """Return whether a data set can be read at a resolution."""
+        how: dict[str, Any] = {"layout": layout, "data_map": data_map}
         try:
-            self.open(path, split=split, resolution=resolution, samples=1, layout=layout)
+            self.open(path, split=split, resolution=resolution, samples=1, **how)
         except OpError as error:
             if error.diagnostics[0].code == "OP0614":
                 return False
@@ -95,8 +107,13 @@ def absolute(path: str) -> str:
 
 def located(path: str, folder: Path) -> str:
     """Return the path from here if it exists, else from the folder of the program."""
-    by_program = folder / path
-    return str(by_program) if not Path(path).exists() and by_program.exists() else path
+    by_program = str(folder / path)
+    return by_program if not on_disk(path) and on_disk(by_program) else path
+
+
+def on_disk(path: str) -> bool:
+    """Return whether there is a file or a folder of this path, or one that fits its pattern."""
+    return Path(path).exists() or bool(matching_files(path))
 
 
 def parts_of(path: str) -> tuple[str, ...]:
@@ -107,7 +124,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 def _part(fields: Fields, resolution: Resolution | None, samples: int | None) -> Fields:
     """Select the first samples of a data set in memory, on every k-th point."""
-    count = len(next(iter(fields.values.values())))
+    count = count_samples(fields.values, fields.places)
     if samples is not None and samples > count:
         message = f"the data hold {count} samples, {samples} were asked for"
         raise fault("OP0610", message, file=fields.source)
@@ -131,7 +148,8 @@ def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     strides = (slice(None), slice(None), *kept)
 
     def thin(x: Values) -> Values:
-        return all_values(x)[strides].contiguous()
+        dense = all_values(x)
+        return dense if dense.ndim == VECTOR else dense[strides].contiguous()
 
     size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
     return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from math import isfinite
@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
-from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
@@ -23,14 +22,14 @@ from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.workflow.runs.interpolation import (
     Interpolation,
-    interpolation_warnings,
+    interpolated_heading,
     measure_interpolation,
+    missing_interpolations,
 )
 from opdsl.workflow.runs.rollout import loop_of
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
 COLUMNS = {"samples": "samples", "rel_l2": "rel. L2", "rmse": "RMSE", "max_error": "max error"}
-INTERPOLATED = "interpolated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +65,7 @@ class SetErrors:
             "split": self.split,
         }
         row |= {"coverage": asdict(self.coverage)} if self.coverage else {}
-        if self.interpolation is None:
-            return row
-        row["interpolated"] = _finite(self.interpolation.rel_l2)
-        row["trained_resolution"] = list(self.interpolation.trained)
-        reason = self.interpolation.reason
-        return row | ({"not_interpolated": reason} if reason else {})
+        return row | (self.interpolation.to_json() if self.interpolation else {})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -114,11 +108,13 @@ class Report:
         return _short(f"<Report {self.folder}: relative L2 error at {errors}{remainder}>")
 
     def _repr_html_(self) -> str:
-        finer = any(x.interpolation for x in self.sets)
-        heads = ("data", "set", *COLUMNS.values(), *([INTERPOLATED] if finer else []))
+        rows = self.rows()
+        heading = interpolated_heading(rows)
+        heads = ("data", "set", *COLUMNS.values(), *([heading] if heading else []))
         head = "".join(f"<th>{x}</th>" for x in heads)
-        rows = "".join(f"<tr>{''.join(_cells(x)[: len(heads)])}</tr>" for x in self.sets)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        body = "".join(f"<tr>{''.join(_cells(x)[: len(heads)])}</tr>" for x in self.sets)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return table + "".join(f"<p>{escape(x)}</p>" for x in missing_interpolations(rows))
 
 
 def _cells(errors: SetErrors) -> list[str]:
@@ -173,17 +169,11 @@ def evaluate_sets(
                 band=settings.band if settings.band.of else None,
             ),
             interpolation=measure_interpolation(
-                module, normaliser, graph, samples, settings, trained
+                module, normaliser, graph, samples, settings, trained, grid_axes(graph)
             ),
         )
         for samples in sets.values()
     ]
-
-
-def warnings_about(graph: Graph, errors: Sequence[SetErrors]) -> list[Diagnostic]:
-    """Return the warning OP0656 if interpolation is better than the model on one of the sets."""
-    rows = [(x.name, x.metrics.rel_l2, x.interpolation) for x in errors]
-    return interpolation_warnings(graph, rows)
 
 
 def grid_axes(graph: Graph) -> dict[str, GridAxes]:

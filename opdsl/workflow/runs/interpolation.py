@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
-from opdsl.data.derive.coarsen import every_kth, layout_of, simplest, size_text
-from opdsl.diagnostics import Diagnostic, Help, OpError
+from opdsl.data.derive.coarsen import (
+    PointLayout,
+    every_kth,
+    layout_of,
+    layout_on,
+    possible,
+    sampling_of,
+)
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
-from opdsl.ir.steps import Extend
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.metrics.interpolation import CoarseGrid, interpolated_error
+from opdsl.train.metrics.interpolation import CoarseGrid, interpolated_errors
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.workflow.datasets.point_layouts import PLACES
+from opdsl.workflow.datasets.sources import in_memory
+from opdsl.workflow.runs.rollout import loop_of
 
-MARGIN = 0.99  # an interpolation that is less than 1 % better is no reason for a warning
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,20 @@ class Interpolation:
     Attributes:
         trained: the resolution of training, at which the model is applied.
         rel_l2: the relative L2 error after cubic interpolation; None if it was not measured.
-        reason: why it was not measured.
+        rel_h1: the relative H1 error; None where an output has none, or it is not finite.
+        reason: why nothing was measured.
     """
 
     trained: tuple[int, ...]
     rel_l2: float | None = None
+    rel_h1: float | None = None
     reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries of a row of errors."""
+        optional = {"interpolated_h1": self.rel_h1, "not_interpolated": self.reason}
+        row = {"interpolated": self.rel_l2, "trained_resolution": list(self.trained)}
+        return row | {k: x for k, x in optional.items() if x is not None}
 
 
 def trained_resolution(about: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -54,113 +71,146 @@ def measure_interpolation(
     samples: Samples,
     settings: Settings,
     trained: tuple[int, ...] | None,
+    axes_of: Mapping[str, GridAxes],
 ) -> Interpolation | None:
     """Measure the prediction at the resolution of training, interpolated to that of the samples.
 
+    Args:
+        module: with the weights.
+        normaliser: of its values.
+        graph: the model.
+        samples: inputs and truth.
+        settings: of the run.
+        trained: the resolution of training.
+        axes_of: for each output the axes of its grid.
+
     Returns:
-        None if the samples are not finer than the training data, or the model has steps in time,
-        or functions that are not on a regular grid.
+        None if the samples are not finer than the training data; a reason if they are finer and
+        cannot be compared.
     """
-    dims = {x.name: x.space.domain.dims for x in (*graph.inputs, *graph.outputs)}
-    domains = [x.space.domain for x in (*graph.inputs, *graph.outputs) if dims[x.name]]
-    on_grids = all(x.regular for x in domains) and not samples.places
-    if (
-        trained is None
-        or not domains
-        or settings.rollout
-        or not on_grids
-        or not _finer(samples, trained)
-    ):
+    domains = {x.name: x.space.domain for x in (*graph.inputs, *graph.outputs)}
+    domains = {k: x for k, x in domains.items() if x.dims}
+    if trained is None or not domains or not _finer(samples.resolution, trained):
         return None
-    if len({(x.periodic, x.samplings) for x in domains}) > 1:
-        return Interpolation(trained, reason="inputs and outputs have points in different places")
-    functions = {k: x for k, x in (samples.inputs | samples.outputs).items() if dims[k]}
-    if any(tuple(all_values(x).shape[2:]) != samples.resolution for x in functions.values()):
-        return Interpolation(trained, reason="inputs and outputs have different resolutions")
-    pairs = zip(domains[0].samplings, domains[0].periodic, strict=True)
-    layout = simplest(tuple(layout_of(x, periodic=periodic) for x, periodic in pairs))
-    try:
-        kept = every_kth(samples.resolution, trained, layout)
-    except OpError:
-        names = size_text(samples.resolution), size_text(trained)
-        reason = f"the {names[0]} points do not contain those of a {names[1]} grid"
+    if reason := _unlike_grids(domains, samples):
         return Interpolation(trained, reason=reason)
-    error = interpolated_error(
+    layouts = {k: _layouts(x, samples, trained) for k, x in domains.items()}
+    for name, domain in domains.items():
+        if None in layouts[name]:
+            return Interpolation(trained, reason=_gap(domain, layouts[name], samples, trained))
+    knots = {_knots(x, samples.resolution, trained) for x in layouts.values()}
+    if len(knots) > 1:
+        return Interpolation(trained, reason="inputs and outputs have points in different places")
+    errors = interpolated_errors(
         module,
         normaliser,
         samples,
-        CoarseGrid(trained, kept),
-        {x.name: _axes(x.space.domain) for x in graph.outputs},
+        CoarseGrid(samples.resolution, knots.pop()),
+        {k: _circular(x, layouts[k]) for k, x in domains.items()},
+        axes_of=axes_of,
         device=settings.device,
         precision=settings.precision,
         batch=settings.batch,
+        loop=loop_of(graph, settings.rollout),
     )
-    return Interpolation(trained, error)
+    if not isfinite(errors.rel_l2):
+        return Interpolation(trained, reason="the error is not finite")
+    h1 = errors.rel_h1
+    return Interpolation(trained, errors.rel_l2, h1 if h1 is not None and isfinite(h1) else None)
 
 
-def _finer(samples: Samples, trained: tuple[int, ...]) -> bool:
-    have = samples.resolution
+def _finer(have: tuple[int, ...], trained: tuple[int, ...]) -> bool:
     if len(have) != len(trained) or have == trained:
         return False
     return all(n >= m for n, m in zip(have, trained, strict=True))
 
 
-def _axes(domain: Domain) -> GridAxes:
-    return GridAxes(domain.periodic, tuple(x.hi - x.lo for x in domain.axes), domain.samplings)
+def _unlike_grids(domains: Mapping[str, Domain], samples: Samples) -> str | None:
+    """Return why functions do not have one regular grid in common."""
+    parts = [y for x in domains.values() for y in x.parts]
+    if samples.places or any(x.scattered for x in parts):
+        return "some functions are on points, between which splines do not interpolate"
+    if not all(x.regular for x in domains.values()):
+        return "functions on spheres are not interpolated by splines"
+    functions = samples.inputs | samples.outputs
+    shapes = {k: tuple(all_values(functions[k]).shape) for k in domains if k in functions}
+    if any(x[len(x) - domains[k].dims :] != samples.resolution for k, x in shapes.items()):
+        return "inputs and outputs have different resolutions"
+    return None
 
 
-def interpolation_warnings(
-    graph: Graph, sets: Sequence[tuple[str, float, Interpolation | None]]
-) -> list[Diagnostic]:
-    """Warn where the interpolated prediction has a smaller error than the prediction itself.
+def _layouts(
+    domain: Domain, samples: Samples, trained: tuple[int, ...]
+) -> tuple[PointLayout | None, ...]:
+    """Return where the points of each axis are; None where these contain no coarser grid."""
+    sizes = zip(samples.resolution, trained, strict=True)
+    return tuple(
+        next((x for x in _candidates(domain, samples, i) if n == m or m in possible(n, x)), None)
+        for i, (n, m) in enumerate(sizes)
+    )
 
-    Args:
-        graph: the model.
-        sets: the name of each set, the relative L2 error of the model on it, the interpolation.
 
-    Returns:
-        At most one warning, OP0656, with the errors of all sets where that is so.
+def _candidates(domain: Domain, samples: Samples, axis: int) -> tuple[PointLayout, ...]:
+    """Return where the points of an axis may be, the most probable place first.
+
+    A statement of the file comes first, then a declaration of the program. `periodic` also stands
+    for an unknown layout, and arrays in memory state none.
     """
-    worse = [
-        (name, own, x.rel_l2, size_text(x.trained))
-        for name, own, x in sets
-        if x is not None and x.rel_l2 is not None and x.rel_l2 < MARGIN * own
-    ]
-    if not worse:
-        return []
-    name, own, interpolated, trained = max(worse, key=lambda x: x[1] / max(x[2], 1e-300))
-    message = f"at {name} the relative L2 error is {own:.4g}; the prediction at {trained}, the "
-    message += f"resolution of training, interpolated by cubic splines has {interpolated:.4g}"
-    others = [f"at {x[0]}: {x[1]:.4g}, interpolated {x[2]:.4g}" for x in worse if x[0] != name]
-    return [
-        Diagnostic(
-            "OP0656",
-            message,
-            notes=(
-                *others,
-                "on the finer grid the model loses the accuracy of its own training resolution",
-            ),
-            helps=tuple(map(Help, _cures(graph, trained))),
-            severity="warning",
-        )
-    ]
+    rule = layout_on(samples.layout, axis)
+    program = layout_of(domain.samplings[axis], periodic=domain.periodic[axis])
+    if rule != "periodic" and not in_memory(samples.source):
+        return (rule,)
+    # where nothing declares it, `--resolutions` keeps every k-th point from the first one
+    unknown = rule == "periodic" and domain.axes[axis].sampling is None
+    return (program, rule) if unknown else (program,)
 
 
-def _cures(graph: Graph, trained: str) -> list[str]:
-    predict = f"predict at {trained} and interpolate"
-    if not _has_fourier_between_ends(graph):
-        return [predict]
-    basis = "follow the boundary instead of a period that the domain does not have: replace "
-    basis += "`FourierLayer` by `SpectralLayer` of `std.spectral`, or write "
-    basis += "`spectral_conv(basis = auto)`"
-    extended = any(isinstance(y, Extend) for x in graph.nodes for y in x.space.domain.steps)
-    room = "or give Fourier layers room at the ends: `domain E = extend(D, fraction = 0.25)`, "
-    room += "`pad(to = E)` before them and `crop(to = D)` after them"
-    return [basis, *([] if extended else [room]), f"or {predict}"]
+def _gap(
+    domain: Domain,
+    layouts: Sequence[PointLayout | None],
+    samples: Samples,
+    trained: tuple[int, ...],
+) -> str:
+    """Return the reason why the points of a grid do not contain those of a coarser one."""
+    i = layouts.index(None)
+    axis, n, m = domain.axes[i], samples.resolution[i], trained[i]
+    candidates = _candidates(domain, samples, i)
+    places = " or ".join(dict.fromkeys(PLACES[sampling_of(x)] for x in candidates))
+    reason = f"the {n} points of `{axis.name}` ({places}) do not contain those of a grid of {m}"
+    undeclared = axis.sampling is None and not axis.periodic and in_memory(samples.source)
+    return reason + ("; `sampling` declares other places" if undeclared else "")
 
 
-def _has_fourier_between_ends(graph: Graph) -> bool:
-    """Return whether a Fourier layer acts on a model whose inputs have axes with ends."""
-    ends = any(not all(x.space.domain.periodic) for x in graph.inputs)
-    circles = (any(x.block.circles(*graph.arguments(x))) for x in graph.nodes)
-    return ends and any(circles)
+def _knots(
+    layouts: Sequence[PointLayout | None], have: tuple[int, ...], trained: tuple[int, ...]
+) -> tuple[range, ...]:
+    """Return for each axis the indices of the coarse points among those of the finer grid."""
+    knots = []
+    for layout, n, m in zip(layouts, have, trained, strict=True):
+        assert layout is not None
+        (kept,) = every_kth((n,), (m,), layout) if n != m else (slice(None),)
+        knots.append(range(n)[kept])
+    return tuple(knots)
+
+
+def _circular(domain: Domain, layouts: Sequence[PointLayout | None]) -> tuple[bool, ...]:
+    """Return which axes are circles of n spacings: not those that have their seam as two points."""
+    pairs = zip(domain.periodic, layouts, strict=True)
+    return tuple(periodic and x not in {"node", "interior"} for periodic, x in pairs)
+
+
+def interpolated_heading(rows: Sequence[Row]) -> str | None:
+    """Return the heading of the errors after interpolation; None if no row has such an entry."""
+    sizes = (x["trained_resolution"] for x in rows if "interpolated" in x)
+    return next((f"interpolated from {extent_text(x)}" for x in sizes), None)
+
+
+def missing_interpolations(rows: Sequence[Row]) -> list[str]:
+    """Return why sets that are finer than the training data have no error after interpolation."""
+    reasons = [(x["set"], x["not_interpolated"]) for x in rows if x.get("not_interpolated")]
+    return list(dict.fromkeys(f"not interpolated to {name}: {reason}" for name, reason in reasons))
+
+
+def extent_text(sizes: Sequence[int]) -> str:
+    """Format a grid size as `33x33`, as in the names of sets."""
+    return "x".join(map(str, sizes))

@@ -15,6 +15,7 @@ from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import (
     HeldOut,
     held_out_in,
@@ -23,13 +24,14 @@ from opdsl.workflow.datasets.held_out import (
     valid_of,
 )
 from opdsl.workflow.datasets.in_memory import TrainingData, as_fields
-from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory
+from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
-from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets, warnings_about
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 
 if TYPE_CHECKING:
@@ -58,10 +60,11 @@ def evaluate_run(
         part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
+    warn(end_warnings_of(graph, sets.values()))
     module, normaliser = run.module, run.operator.normaliser
     trained = trained_resolution(run.about)
     errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
-    warn(warnings_about(graph, errors))
+    warn(interpolation_warnings(graph, [x.to_json() for x in errors], run.folder))
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [
@@ -109,7 +112,7 @@ def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
     for x in held_out:
         if in_memory(x.path):
             raise not_in_memory(x.path)
-    gone = [x.path for x in held_out if not Path(x.path).exists()]
+    gone = [x.path for x in held_out if not on_disk(x.path)]
     if gone or not held_out:
         message = f"the {SPLITS[part]} data of the run are not there any more"
         message = message if held_out else "the run has neither test data nor validation data"
@@ -149,12 +152,13 @@ def calibrate_run(
         split=source.split,
         resolution=settings.data.resolution,
         layout=binding.layout,
+        data_map=binding.data_map,
     )
     calibration_samples = _some(binding(fields), skip, samples, source.path)
     calibration = band.calibrate(calibration_samples, alpha, delta)
     if test is None:
         tests = tests_of(run.folder, run.about)
-        held_out, sources = [x for x in tests if Path(x.path).exists()], Sources()
+        held_out, sources = [x for x in tests if on_disk(x.path)], Sources()
     else:
         held_out, sources = _held_out(run.graph, test, None)
         held_out = [replace(x, split=None) for x in held_out]

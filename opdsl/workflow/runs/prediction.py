@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
-from opdsl.data.io.dataset import stream_dataset
+from opdsl.data.io.dataset import Stream, stream_dataset
 from opdsl.diagnostics import fault
 from opdsl.lower.call_arguments import as_coordinates
 from opdsl.lower.tiles.tiling import Tiled
-from opdsl.nn.points.batch import Values, all_values, concat_samples, map_values, select
+from opdsl.nn.points.batch import (
+    Values,
+    all_values,
+    concat_samples,
+    count_samples,
+    map_values,
+    select,
+)
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
-from opdsl.workflow.datasets.binding import ABSENT, Binding
+from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of
+from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
@@ -152,7 +161,7 @@ def outputs_of(
 
     mode = run.operator.training
     run.operator.eval()
-    count = len(next(iter(inputs.values())))
+    count = count_samples(inputs, places)
     try:
         with torch.no_grad():
             size = batch or run.settings.batch
@@ -214,12 +223,11 @@ def predict_file(
     """
     steps = steps or run.settings.rollout
     size = batch or run.settings.batch
-    axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
-    alone = axes.pop() if len(axes) == 1 else None
-    data = stream_dataset(source, split=split, size=size, alone=alone)
+    binding = _binding(run, steps, warn)
+    data = _stream(run, source, split, size, binding.data_map)
     fields, parts = peek(data.pieces)
     times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
-    predictions = _predicted(run, parts, steps, batch=size, tile=tile, warn=warn)
+    predictions = _predicted(run, parts, binding, steps, batch=size, tile=tile)
     (samples, first), pieces = peek(predictions)
     if out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
@@ -229,6 +237,27 @@ def predict_file(
         dense = ({k: all_values(y) for k, y in x.items()} for _, x in pieces)
         write_h5(out, run.graph, dense, data.count, samples.layout, times=times)
     return data.count
+
+
+def _binding(run: Run, steps: int | None, warn: Warn) -> Binding:
+    """Return how data are bound for predictions of so many steps in time."""
+    binding = binding_of(run.graph, run.settings, warn=warn)
+    return replace(binding, steps=TimeSteps(steps) if steps else None)
+
+
+def _stream(run: Run, source: str, split: str | None, size: int, data_map: DataMap) -> Stream:
+    """Open the inputs of a data set, as the program maps its arrays or by its layout."""
+    mapped = data_map.open(source, split, inputs=True)
+    if mapped is not None:
+        # as of other layouts, data on points are one piece
+        size = len(mapped) if any(x.scattered for x in run.graph.domains) else size
+        starts = range(0, len(mapped), size)
+        ends = (min(x + size, len(mapped)) for x in starts)
+        pieces = (data_map.read(mapped, *x) for x in zip(starts, ends, strict=True))
+        return Stream(len(mapped), pieces)
+    axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
+    alone = axes.pop() if len(axes) == 1 else None
+    return stream_dataset(source, split=split, size=size, alone=alone)
 
 
 def _step_times(run: Run, steps: int, times: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -250,16 +279,14 @@ def _step_times(run: Run, steps: int, times: NDArray[np.float64] | None) -> NDAr
 def _predicted(
     run: Run,
     parts: Iterator[Fields],
+    binding: Binding,
     steps: int | None,
     *,
     batch: int,
     tile: Tile | None,
-    warn: Warn,
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
-    settings, times = run.settings.data, TimeSteps(steps) if steps else None
-    binding = Binding(run.graph, settings.fields, times, warn, settings.coordinates)
     for fields in parts:
         samples = binding.inputs(fields)
         outputs = outputs_of(

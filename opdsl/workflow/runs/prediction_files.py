@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.samples import Samples
-from opdsl.data.derive.coarsen import Layout, layout_on, sampling_of
+from opdsl.data.derive.coarsen import Layout, layout_of, layout_on, sampling_of, simplest
 from opdsl.data.io import npz_writing
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
@@ -120,7 +120,7 @@ def write_h5(
         message = "the outputs live on different grids, and a file of The Well has one"
         raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
     domain = graph.outputs[0].space.domain
-    layout = declared_layout(domain) or layout
+    layout = _layout(domain, layout)
     plan = WellLayout(
         name=graph.name,
         axes=_axes(domain, next(iter(grids)), layout),
@@ -180,6 +180,20 @@ def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, ND
         places = np.array(positions(sampling_of(layout_on(layout, i)), n))
         lines[axis.name] = axis.lo + (axis.hi - axis.lo) * places
     return lines
+
+
+def _layout(domain: Domain, stored: Layout) -> Layout:
+    """Return where the points are: as declared, else as the data state it, else the default.
+
+    `periodic` also stands for data that state nothing.
+    """
+    declared = declared_layout(domain)
+    if declared is not None:
+        return declared
+    if stored != "periodic" or not domain.regular:
+        return stored
+    axes = zip(domain.samplings, domain.periodic, strict=True)
+    return simplest(tuple(layout_of(x, periodic=periodic) for x, periodic in axes))
 
 
 def _sphere_axes(domain: Domain, rows: int, columns: int) -> dict[str, NDArray[np.float64]]:

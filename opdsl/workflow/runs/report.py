@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.data.bind.samples import Samples
+from opdsl.data.bind.samples import VECTOR, Samples
 from opdsl.diagnostics import OpError
 from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.nn.points.batch import Values, split_samples
+from opdsl.nn.points.batch import Values, all_values, split_samples
+from opdsl.nn.points.packed import Packed
 from opdsl.train.config.changes import Change, setting_text
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
@@ -28,18 +29,22 @@ from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings
 from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.rollout import loop_of
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
-HIDDEN = (
+MOST_NUMBERS = 4  # of a vector that are shown
+HIDDEN = (  # of a row
     "data",
     "resolution",
     "split",
     "steps",
+    "interpolated_h1",
     "trained_resolution",
     "not_interpolated",
-)  # of a row
+)
 
 
 def make_report(
@@ -84,7 +89,9 @@ def make_report(
         certificate=certificate_text(certify(graph)),
         settings_rows=used_settings(resolved),
         history=history,
-        table=[_cells(x) for x in rows],
+        table=[_cells(x, interpolated_heading(rows)) for x in rows],
+        remarks=[f"{x[:1].upper()}{x[1:]}." for x in missing_interpolations(rows)],
+        warnings=interpolation_warnings(graph, rows, run),
         selection=selection,
         changes=[_change(x) for x in changes],
         pictures=[
@@ -94,9 +101,16 @@ def make_report(
     )
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of a row, beginning with the part of the data."""
-    return {"data": SPLITS[row["split"]]} | {k: v for k, v in row.items() if k not in HIDDEN}
+def _cells(row: Mapping[str, Any], interpolated: str | None) -> dict[str, Any]:
+    """Return the cells of a row, beginning with the part of the data.
+
+    Args:
+        row: errors on a set.
+        interpolated: the heading of the error after interpolation.
+    """
+    heads = {"interpolated": interpolated}
+    cells = {heads.get(k) or k: v for k, v in row.items() if k not in HIDDEN}
+    return {"data": SPLITS[row["split"]]} | cells
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -164,18 +178,33 @@ def _pictures(
     )
     domains = {x.name: x.space.domain.name for x in (*graph.inputs, *graph.outputs)}
     with_steps = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}
+    functions = {k: x for k, x in few.inputs.items() if not _is_vector(x)}
     return [
         Picture(
-            f"{samples.name}, sample {i}, {name}",
+            ", ".join((f"{samples.name}, sample {i}, {name}", *_vectors(few, i))),
             truth=_shown(truth, i, timed=loop is not None),
             prediction=_shown(outputs[name], i, timed=loop is not None),
-            inputs={k: _shown(x, i, timed=k in with_steps) for k, x in few.inputs.items()},
+            inputs={k: _shown(x, i, timed=k in with_steps) for k, x in functions.items()},
             clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
             output=name,
         )
         for i in range(len(few))
         for name, truth in few.outputs.items()
     ]
+
+
+def _is_vector(x: Values) -> bool:
+    return not isinstance(x, Packed) and x.ndim == VECTOR
+
+
+def _vectors(few: Samples, sample: int) -> Iterator[str]:
+    """Write the vectors of a sample as text: `nu = 0.01`."""
+    for name, x in few.inputs.items():
+        if _is_vector(x):
+            numbers = all_values(x)[sample].tolist()
+            text = ", ".join(f"{v:.3g}" for v in numbers[:MOST_NUMBERS])
+            more = ", ..." if len(numbers) > MOST_NUMBERS else ""
+            yield f"{name} = {text}{more}" if len(numbers) == 1 else f"{name} = ({text}{more})"
 
 
 def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:

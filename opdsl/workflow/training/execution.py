@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from opdsl.data.bind.end_conditions import AxisEnds, end_warnings
 from opdsl.data.bind.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
@@ -35,6 +34,7 @@ from opdsl.train.run.listener import Listener
 from opdsl.train.run.trained import load_trained
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST, Division, divide
+from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
@@ -55,8 +55,8 @@ from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
     grid_axes,
     latitude_samplings,
-    warnings_about,
 )
+from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
 from opdsl.workflow.training.resuming import ResumableRun
@@ -178,7 +178,7 @@ class _Sets:
         binding = binding_of(graph, settings, warn=warn)
         testing = binding_of(graph, settings, testing=True, warn=warn)
         division = divide(data, program.folder, binding, testing, sources)
-        warn(end_warnings(division.train, _axis_ends(graph)))
+        warn(end_warnings_of(graph, [division.train]))
         held_out, split = list(division.tests), "test"
         if not held_out and division.held_out and settings.eval.resolutions:
             held_out, split = [division.held_out], "valid"
@@ -205,19 +205,6 @@ class _Sets:
         if self.split == "valid":
             return {"valid": valid | self.tests, "test": {}}
         return {"valid": valid, "test": self.tests}
-
-
-def _axis_ends(graph: Graph) -> dict[str, tuple[AxisEnds, ...]]:
-    """Return for each output on a grid its axes and the conditions at their ends."""
-    domains = {x.name: x.space.domain for x in graph.outputs}
-    return {
-        name: tuple(
-            AxisEnds(a.name, None if periodic else a.ends, sampling)
-            for a, periodic, sampling in zip(d.axes, d.periodic, d.samplings, strict=True)
-        )
-        for name, d in domains.items()
-        if d.regular
-    }
 
 
 def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
@@ -273,8 +260,8 @@ class _Training:
             )
             for split, some in sets.items()
         }
-        self.warn(warnings_about(graph, [*errors["valid"], *errors["test"]]))
         rows = {split: [x.to_json() for x in some] for split, some in errors.items()}
+        self.warn(interpolation_warnings(graph, [*rows["valid"], *rows["test"]], run))
         end: dict[str, Any] = {
             "epochs": outcome.epochs,
             "step": outcome.steps,
@@ -340,7 +327,9 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     if data.resolution is not None:
         sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
     else:
-        sample = sources.first(path, "train" if "train" in parts_of(path) else None)
+        data_map = binding_of(graph, settings).data_map
+        part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None
+        sample = sources.first(path, part, data_map)
         points = min((len(x[0]) for x in sample.places.values()), default=None)
         sizes = sizes_at(graph, sample.resolution, points)
     optimizer = OPTIMIZERS.find(settings.optimizer.kind)

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.compiler import check
+from opdsl.compiler import check, with_places
+from opdsl.ir.expansion import expansion
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.sampling import positions
+from tests.programs import only
 
 PROGRAM = """edition 2026
 
@@ -164,3 +166,51 @@ model M {
 }
 """
     assert codes(text) == ["OP0322"]
+
+
+# --- parameters of the type `bases` ---------------------------------------------------------------
+
+LAYERS = """
+edition 2026
+
+from std.spectral import SpectralBlock, SpectralLayer
+
+model M {{
+  param basis : bases = auto
+  domain D = grid(x: 0..1, y: 0..1, boundary = (periodic, dirichlet), min = 16)
+  input v : D -> R^3
+  output w : D -> R^3
+
+  w = v |> {layer}(modes = 4, basis = basis)
+}}
+"""
+
+
+@pytest.mark.parametrize("layer", ["SpectralLayer", "SpectralBlock"])
+@pytest.mark.parametrize(
+    ("word", "terms"),
+    [
+        ("auto", (("fourier", "sine"), ("fourier", "cosine"))),
+        (("fourier", "sine"), (("fourier", "sine"),)),
+        (("auto", "cosine"), (("fourier", "cosine"),)),
+    ],
+)
+def test_layers_take_a_basis_for_each_axis(layer, word, terms):
+    graph = check(LAYERS.format(layer=layer), arguments=with_places({"basis": word})).sound()
+    node = next(x for x in graph.nodes if x.keyword == "spectral_conv")
+    found = expansion(node.block.basis, node.block.modes, *graph.arguments(node))
+    assert found is not None
+    assert found.terms == terms
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("sines", "a basis, one for all axes or one for each"),
+        ("(auto, 3)", "a basis, one for all axes or one for each"),
+        ("gelu", "a basis, one for all axes or one for each"),
+    ],
+)
+def test_other_values_are_no_bases(word, said):
+    text = LAYERS.format(layer="SpectralLayer").replace("basis = basis", f"basis = {word}")
+    assert said in str(only(text))

@@ -8,20 +8,21 @@ quite 0 at the edge.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
+from opdsl.data.generate.parallel import in_parallel
+from opdsl.data.generate.problems.grid_pairs import FileOptions
 from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
+from opdsl.data.generate.sampling.smooth_field import smooth_field
 from opdsl.data.generate.solvers.diffusion import solve
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.well_writing import WellLayout, write_well
@@ -29,9 +30,12 @@ from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 
 Coefficient = Literal["piecewise", "lognormal"]
+PsiValues = Callable[[int, int], GridValues]
+"""The values (nodes, nodes) of psi, by the index of the sample and the nodes on each axis."""
 
 HIGH, LOW = 12.0, 3.0  # the two values of a piecewise coefficient, as in Li et al.
 FINE = 129  # points on which the equation is solved, at least: it carries all modes of a
+SCALES = (0.05, 0.25)  # shorter ones would need a finer grid
 RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-12
 REFINED = (17, 33, 65, 129, 257)  # grids of the check of convergence
 LEAST_ORDER: dict[Coefficient, float] = {"piecewise": 0.5, "lognormal": 1.5}
@@ -40,14 +44,11 @@ LEAST_ORDER: dict[Coefficient, float] = {"piecewise": 0.5, "lognormal": 1.5}
 
 def generate(
     *,
-    resolution: int,
-    samples: int,
-    seed: int,
-    out: Path,
     fine: int | None = None,
     kind: Coefficient = "piecewise",
+    scale: float | None = None,
     progress: ProgressCallback | None = None,
-    workers: int = 2,
+    **options: Unpack[FileOptions],
 ) -> GeneratedFile:
     """Generate a file of Darcy flows and check it.
 
@@ -57,30 +58,31 @@ def generate(
     wherever their points coincide, whatever the number of samples and workers.
 
     Args:
-        resolution: points on each axis of the file.
-        samples: the number of samples.
-        seed: 0 to 2^64 - 1.
-        out: the file to write or to replace.
         fine: points on which to solve, k (resolution - 1) + 1; the least of at least 129 if None.
         kind: the law of the coefficient.
+        scale: l, if psi has the covariance exp(-|x - y|^2 / l^2) instead of that of Li et al.
         progress: is called with the samples done and all samples.
-        workers: threads; the solver lets them run side by side.
+        options: resolution, samples, seed, file and workers, 2 if not specified.
 
     Raises:
         OpError: OP0604 a setting does not fit; OP0617 the check failed; OP0625 the file cannot be
             written. No file is left then, nor after an interruption.
 
-    Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2.
+    Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2; with a scale of 0.1 and, out of
+        distribution, 0.05: Raonic et al. 2023, arXiv:2302.01178.
     """
     started = time.monotonic()
+    resolution, samples, seed = options["resolution"], options["samples"], options["seed"]
+    out, workers = options["out"], options.get("workers", 2)
     fine = _fine(resolution) if fine is None else fine
-    _settings(resolution, samples, seed, fine, kind, workers)
-    order = _order(seed, kind, out)
+    _settings(resolution, samples, seed, fine, kind, workers, scale)
+    psi = _psi(seed, scale)
+    order = _order(psi, kind, out)
     worst = 0.0
     with (
         deferred_signals() as interrupted,
-        write_well(out, _plan(resolution, samples, seed, fine, kind)) as put,
-        _made(resolution, samples, seed, fine, kind, workers) as flows,
+        write_well(out, _plan(resolution, samples, seed, fine, kind, scale)) as put,
+        in_parallel(partial(_flow, resolution, psi, fine, kind), range(samples), workers) as flows,
     ):
         for index, flow in enumerate(flows):
             worst = max(worst, flow.residual)
@@ -117,14 +119,25 @@ def _fine(resolution: int) -> int:
 
 
 def _settings(
-    resolution: int, samples: int, seed: int, fine: int, kind: Coefficient, workers: int
+    resolution: int,
+    samples: int,
+    seed: int,
+    fine: int,
+    kind: Coefficient,
+    workers: int,
+    scale: float | None,
 ) -> None:
+    least, most = SCALES
     wrong = [
         (f"a resolution of {resolution} points; at least 3 are needed", resolution < 3),
         (f"{samples} samples; at least one is needed", samples < 1),
         (f"the seed {seed}; it is one of 0 to 2^64 - 1", not 0 <= seed < 1 << 64),
         (f"the kind `{kind}`; it is one of {', '.join(LEAST_ORDER)}", kind not in LEAST_ORDER),
         (f"{workers} workers; at least one is needed", workers < 1),
+        (
+            f"the scale {scale:g}; it is {least:g} to {most:g}" if scale is not None else "",
+            scale is not None and not least <= scale <= most,
+        ),
         (
             f"a fine grid of {fine} points; {resolution} of them cannot be kept at equal steps",
             resolution >= 3 and (fine < resolution or (fine - 1) % (resolution - 1) != 0),
@@ -139,14 +152,20 @@ def _coefficient(kind: Coefficient, psi: GridValues) -> GridValues:
     return np.exp(psi) if kind == "lognormal" else np.where(psi >= 0, HIGH, LOW)
 
 
-def _order(seed: int, kind: Coefficient, out: Path) -> float:
+def _psi(seed: int, scale: float | None) -> PsiValues:
+    """Return the random field of a seed, on any grid of nodes."""
+    if scale is None:
+        return lambda index, nodes: field(coefficients(seed, index), nodes)
+    return lambda index, nodes: smooth_field(seed, index, scale, nodes)
+
+
+def _order(psi: PsiValues, kind: Coefficient, out: Path) -> float:
     """Order of convergence of the first sample: slope of log2 ||u_h - u_2h|| over REFINED.
 
     Raises:
         OpError: OP0617, the order is below LEAST_ORDER.
     """
-    modes = coefficients(seed, 0)
-    coarse = [_solved(_coefficient(kind, field(modes, n)), REFINED[0]) for n in REFINED]
+    coarse = [_solved(_coefficient(kind, psi(0, n)), REFINED[0]) for n in REFINED]
     gaps = [np.linalg.norm(b - a) for a, b in pairwise(coarse)]
     order = -float(np.polyfit(np.arange(len(gaps)), np.log2(gaps), 1)[0])
     if not order >= LEAST_ORDER[kind]:
@@ -164,8 +183,18 @@ def _solved(a: GridValues, nodes: int) -> GridValues:
     return solve(a)[0][::k, ::k]
 
 
-def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Coefficient) -> WellLayout:
+def _plan(
+    resolution: int, samples: int, seed: int, fine: int, kind: Coefficient, scale: float | None
+) -> WellLayout:
     points = np.linspace(0.0, 1.0, resolution)
+    parameters: dict[str, str | int | float] = {
+        "kind": kind,
+        "seed": str(seed),
+        "fine": fine,
+        "forcing": 1.0,
+    }
+    if scale is not None:
+        parameters["scale"] = scale
     return WellLayout(
         name="darcy",
         axes={"x": points, "y": points},
@@ -173,27 +202,12 @@ def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Coefficient
         count=samples,
         boundary="WALL",
         layout="node",
-        parameters={"kind": kind, "seed": str(seed), "fine": fine, "forcing": 1.0},
+        parameters=parameters,
     )
 
 
-@contextmanager
-def _made(
-    resolution: int, samples: int, seed: int, fine: int, kind: Coefficient, workers: int
-) -> Iterator[Iterator[_Flow]]:
-    """Yield the samples in order, computed in threads: SuperLU releases the interpreter's lock.
-
-    After an interruption, samples that no thread has begun are dropped.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="darcy")
-    try:
-        yield pool.map(partial(_flow, resolution, seed, fine, kind), range(samples))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _flow(resolution: int, seed: int, fine: int, kind: Coefficient, index: int) -> _Flow:
-    a = _coefficient(kind, field(coefficients(seed, index), fine))
+def _flow(resolution: int, psi: PsiValues, fine: int, kind: Coefficient, index: int) -> _Flow:
+    a = _coefficient(kind, psi(index, fine))
     u, residual = solve(a)
     keep = slice(None, None, (fine - 1) // (resolution - 1))
     return _Flow(

@@ -1,11 +1,11 @@
-"""Files with an input and an output field on a grid of the unit interval or the unit square.
+"""Files with an input and an output field on a grid of an interval or a square.
 
 The problems of this folder that have such files share their settings, limits and writing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -14,29 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
+from opdsl.data.derive.coarsen import Layout
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.memory_budget import data_budget
 from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
-from opdsl.sampling import SAMPLINGS, GridSampling, positions
+from opdsl.sampling import PERIODIC, SAMPLINGS, GridSampling, positions
 
 Floats = NDArray[np.float64]
 FieldPair = Mapping[str, Floats]
 
 MOST_POINTS = {1: 1 << 16, 2: 1 << 12}  # on each axis, by the number of axes
 MOST_SAMPLES = 1 << 31
+MOST_WORKERS = 256
 COPIES = 8  # of a field in float64 that computing a sample takes
 ENDS: dict[GridSampling, tuple[int, ...]] = {"both": (0, -1), "lower": (0,), "upper": (-1,)}
 
 
-class GridOptions(TypedDict):
-    """The options that all of these problems have, see `GridSettings`."""
+class FileOptions(TypedDict):
+    """The options of every file of samples on a grid, see `GridSettings`."""
 
     resolution: int
     samples: int
     seed: int
     out: Path
+    workers: NotRequired[int]
+
+
+class GridOptions(FileOptions):
+    """The options of a problem whose solutions can be evaluated anywhere, see `GridSettings`."""
+
     sampling: NotRequired[GridSampling]
 
 
@@ -46,12 +54,15 @@ class GridSettings:
 
     Attributes:
         problem: its name in diagnostics.
-        axes: names of the axes, each of them [0, 1].
+        axes: names of the axes, each of them [0, length].
         resolution: points on each axis.
         samples: the number of samples.
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
+        workers: threads that compute samples in parallel.
+        periodic: whether both ends of an axis are one point.
+        length: of every axis.
     """
 
     problem: str
@@ -61,6 +72,9 @@ class GridSettings:
     seed: int
     out: Path
     sampling: GridSampling = "both"
+    workers: int = 1
+    periodic: bool = False
+    length: float = 1.0
 
     def refuse_bad(self, *wrong: tuple[str, bool]) -> None:
         """Refuse settings that do not fit: the common ones, and those of the problem.
@@ -72,6 +86,7 @@ class GridSettings:
             OpError: OP0604, a setting does not fit.
         """
         n, most = self.resolution, MOST_POINTS[len(self.axes)]
+        samplings = PERIODIC if self.periodic else SAMPLINGS
         common = [
             (f"a resolution of {n} points; it is 3 to {most}", not 3 <= n <= most),
             (
@@ -80,8 +95,12 @@ class GridSettings:
             ),
             (f"the seed {self.seed}; it is one of 0 to 2^64 - 1", not 0 <= self.seed < 1 << 64),
             (
-                f"the sampling `{self.sampling}`; it is one of {', '.join(SAMPLINGS)}",
-                self.sampling not in SAMPLINGS,
+                f"the sampling `{self.sampling}`; it is one of {', '.join(samplings)}",
+                self.sampling not in samplings,
+            ),
+            (
+                f"{self.workers} workers; it is 1 to {MOST_WORKERS}",
+                not 1 <= self.workers <= MOST_WORKERS,
             ),
         ]
         for message, is_wrong in (*common, *wrong):
@@ -123,6 +142,7 @@ def write_pairs(
     pairs: Iterable[FieldPair],
     parameters: Mapping[str, str | int | float],
     progress: ProgressCallback | None,
+    times: Sequence[float] = (0.0,),
 ) -> None:
     """Write the samples, fields (resolution, ..., resolution) by name, whole or not at all.
 
@@ -133,13 +153,14 @@ def write_pairs(
         pairs: as many samples as the settings say.
         parameters: of the problem, which become attributes of the file.
         progress: is called with the samples done and all samples.
+        times: of fields (times, resolution, ..., resolution) that vary in time.
 
     Raises:
         OpError: OP0617, a number is not finite; OP0625, the file cannot be written.
     """
     with (
         deferred_signals() as interrupted,
-        write_well(settings.out, _plan(settings, name, roles, parameters)) as put,
+        write_well(settings.out, _plan(settings, name, roles, parameters, times)) as put,
     ):
         for index, pair in enumerate(pairs):
             values = {k: np.asarray(v, np.float32) for k, v in pair.items()}
@@ -156,16 +177,26 @@ def _plan(
     name: str,
     roles: Mapping[str, Role],
     parameters: Mapping[str, str | int | float],
+    times: Sequence[float],
 ) -> WellLayout:
-    points = np.array(positions(settings.sampling, settings.resolution))
+    points = settings.length * np.array(positions(settings.sampling, settings.resolution))
     common = {"seed": str(settings.seed), "sampling": settings.sampling}
     return WellLayout(
         name=name,
         axes=dict.fromkeys(settings.axes, points),
         roles=roles,
         count=settings.samples,
-        boundary="WALL",
-        layout="node" if settings.sampling == "both" else settings.sampling,
+        boundary="PERIODIC" if settings.periodic else "WALL",
+        layout=_layout(settings),
         parameters={**parameters, **common},
         walls=ENDS.get(settings.sampling, ()),
+        times=times,
     )
+
+
+def _layout(settings: GridSettings) -> Layout:
+    """Return which points a coarser grid may keep."""
+    usual: GridSampling = "lower" if settings.periodic else "both"
+    if settings.sampling != usual:
+        return settings.sampling
+    return "periodic" if settings.periodic else "node"

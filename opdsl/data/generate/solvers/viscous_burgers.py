@@ -42,23 +42,35 @@ class ColeHopf:
         width = np.sqrt(2 * viscosity / (1 / time + slope))
         parts = int(np.ceil(PER_WIDTH / width))  # of [0, 1]: nodes are symmetric about both ends
         reach = int(np.ceil(np.sqrt(2 * time * (potential + 2 * viscosity * DECAY)) * parts))
-        self.x, self.time = x, time
-        self._two_nu = 2 * viscosity
+        self.x, self.viscosity, self.time = x, viscosity, time
         self._y = np.arange(-reach, parts + reach + 1) / parts
         self._potentials = (1 - np.cos(np.outer(self._y, waves))) / waves
-        self._rows = max(1, WEIGHTS // len(self._y))
 
     def solve(self, a: Floats) -> Floats:
         """Return u(x, t) (n,) for the amplitudes a (K,)."""
         potential = self._potentials @ a
-        starts = range(0, len(self.x), self._rows)
-        return np.concatenate([self._at(self.x[i : i + self._rows], potential) for i in starts])
+        return hopf_means(self.x, self._y, potential, self.viscosity, self.time)
 
-    def _at(self, x: Floats, potential: Floats) -> Floats:
-        exponents = -((x[:, None] - self._y) ** 2) / (2 * self.time) - potential
+
+def hopf_means(x: Floats, y: Floats, potential: Floats, viscosity: float, time: float) -> Floats:
+    """Return (x - <y>) / t at the points x (n,), with the weights that `ColeHopf` describes.
+
+    Args:
+        x: (n,), the points.
+        y: (m,), equidistant quadrature points.
+        potential: (m,), U(y).
+        viscosity: nu.
+        time: t.
+    """
+
+    def at(x: Floats) -> Floats:
+        exponents = -((x[:, None] - y) ** 2) / (2 * time) - potential
         exponents -= exponents.max(1, keepdims=True)
-        weights = np.exp(exponents / self._two_nu)
-        return np.asarray((x - weights @ self._y / weights.sum(1)) / self.time)
+        weights = np.exp(exponents / (2 * viscosity))
+        return np.asarray((x - weights @ y / weights.sum(1)) / time)
+
+    rows = max(1, WEIGHTS // len(y))
+    return np.concatenate([at(x[i : i + rows]) for i in range(0, len(x), rows)])
 
 
 def sine_series(a: Floats, viscosity: float, time: float, modes: int) -> Floats:

@@ -17,8 +17,8 @@ from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.npy_header import read_header
-from opdsl.data.io.pairs import not_a_pair, pair, reading, streamable
+from opdsl.data.io.npy_header import read_header, refuse_short
+from opdsl.data.io.pairs import pair, reading, streamable
 from opdsl.safe_pt import inspect_zip
 
 
@@ -31,7 +31,7 @@ def read_npz(file: DataFile, options: ReadOptions) -> FileFields:
     path, source = file.path, file.source
     _fits(path, source)
     with reading(source, "NumPy"):
-        _promised(path, source)
+        _promised(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {k: _native(archive[k]) for k in archive.files}
         tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
@@ -47,7 +47,7 @@ def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Piec
     """
     path, source = file.path, file.source
     with reading(source, "NumPy"):
-        _promised(path, source)
+        _promised(path)
         with zipfile.ZipFile(path) as held:
             heads = {x.removesuffix(".npy"): _header(held, x) for x in held.namelist()}
     solid = {k: shape for k, (shape, fortran, kind) in heads.items() if kind in "biuf"}
@@ -105,18 +105,14 @@ def _fits(path: Path, source: str) -> None:
         raise too_large_for_memory("the file", size, cap, source)
 
 
-def _promised(path: Path, source: str) -> None:
+def _promised(path: Path) -> None:
     """Refuse arrays that are smaller than their headers declare: NumPy allocates before reading."""
     with zipfile.ZipFile(path) as archive:
         inspect_zip(archive, path.stat().st_size)
         for entry in archive.infolist():
             with archive.open(entry) as file:
                 shape, _, dtype = read_header(file)
-            size = dtype.itemsize
-            for n in shape:
-                size *= n
-            if size > entry.file_size:
-                raise not_a_pair(source, f"`{entry.filename}` declares {size} bytes it lacks")
+            refuse_short(f"`{entry.filename}`", shape, dtype, entry.file_size)
 
 
 def _matches(file: DataFile) -> bool:

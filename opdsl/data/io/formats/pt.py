@@ -6,7 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.data.io.pairs import not_a_pair, pair, reading, streamable
-from opdsl.safe_pt import inspect, inspect_zip, load_tensors
+from opdsl.safe_pt import TENSOR_DATASET, UnsafeFileError, inspect, inspect_zip, load_tensors
 
 
 def read_pt(file: DataFile, options: ReadOptions) -> FileFields:
@@ -28,7 +28,7 @@ def read_pt(file: DataFile, options: ReadOptions) -> FileFields:
     """
     path, source = file.path, file.source
     with reading(source, "torch"), path.open("rb") as handle:
-        contents = load_tensors(handle, data_budget())
+        contents = _load(handle, source)
     if isinstance(contents, list):
         samples = _listed(contents, source)
         return dictionaries.read(samples, path.stem, source, options.resolution, options.samples)
@@ -37,6 +37,15 @@ def read_pt(file: DataFile, options: ReadOptions) -> FileFields:
     tensors = _tensors(contents, source)
     part = options.resolution, options.samples, options.input_axes, options.layout
     return pair(path.stem, tensors, source, *part)
+
+
+def _load(handle: IO[bytes], source: str) -> Any:
+    try:
+        return load_tensors(handle, data_budget())
+    except UnsafeFileError as error:
+        if TENSOR_DATASET.replace(" ", ".") in str(error):
+            raise not_a_pair(source, "it holds a TensorDataset, not a dictionary") from error
+        raise
 
 
 def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:

@@ -22,7 +22,9 @@ from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.formats._well_coordinates import coordinates_of
-from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
+from opdsl.data.io.hdf5_survey import Hdf5Array
+from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.data.io.well_writing import LAYOUT, ORDERS, ROLE
 from opdsl.diagnostics import OpError, fault
 
@@ -226,12 +228,7 @@ def _role(stored: Hdf5Array) -> Role:
 
 
 def _foreign(source: str, why: str) -> OpError:
-    return fault(
-        "OP0610",
-        f"the HDF5 file is not laid out as those of The Well: {why}",
-        helps=("`opdsl data convert` writes this layout from data of other ones",),
-        file=source,
-    )
+    return unknown_layout(f"the HDF5 file is not laid out as those of The Well: {why}", source)
 
 
 def _matches(file: DataFile) -> bool:

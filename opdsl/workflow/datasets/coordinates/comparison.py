@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from opdsl.data.bind.coordinates import AxisCoordinates
-from opdsl.data.bind.samples import Fields
+from opdsl.data.bind.samples import VECTOR, Fields
 from opdsl.diagnostics import Diagnostic, Help, OpError
 from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Port
@@ -197,7 +197,8 @@ def _flipped(fields: Fields, rows: dict[int, str]) -> Fields:
     axes = [2 + i for i in rows]
 
     def flip(name: str, x: Values) -> Values:
-        return x if name in fields.homes else torch.flip(all_values(x), axes)
+        on_grid = name not in fields.homes and all_values(x).ndim != VECTOR
+        return torch.flip(all_values(x), axes) if on_grid else x
 
     coordinates = dict(fields.coordinates)
     for name in rows.values():

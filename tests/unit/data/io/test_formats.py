@@ -204,7 +204,7 @@ def test_other_contents_are_named(tmp_path, held, told):
     [
         (b"", "empty"),
         (b"x,y\n1,2\n", "format is unknown"),
-        (b"\x93NUMPY\x01\x00", "single NumPy array"),
+        (b"\x93NUMPY\x01\x00", "damaged"),
         (b"MATLAB 5.0 MAT-file, Platform", "MATLAB"),
         (b"CDF\x01", "NetCDF"),
         (b"\x1f\x8b\x08", "gzip"),

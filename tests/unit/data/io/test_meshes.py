@@ -21,8 +21,32 @@ CUBE = np.array([[x, y, z] for z in (0, 1) for x, y in ((0, 0), (1, 0), (1, 1), 
 
 
 def written(path, points=ROOF, cells=HALVES, **more):
+    if path.suffix == ".vtp":
+        return written_vtp(path, points, cells[0][1], **more)
     form = "gmsh" if path.suffix == ".msh" else None  # others write another .msh
     meshio.Mesh(points, cells, **more).write(path, form)
+    return path
+
+
+def written_vtp(path, points, triangles, point_data=None):
+    """A surface as the file format of VTK describes it; meshio has no writer of it."""
+    pytest.importorskip("vtkmodules", reason="the reader of such files")
+
+    def array(name, x, kind):
+        text = " ".join(map(str, np.ravel(x).tolist()))
+        size = np.shape(x)[1] if np.ndim(x) > 1 else 1
+        head = f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{size}" format="ascii">'
+        return f"{head}{text}</DataArray>"
+
+    fields = "".join(array(k, x, "Float64") for k, x in (point_data or {}).items())
+    offsets = 3 * (1 + np.arange(len(triangles)))
+    polys = array("connectivity", np.ravel(triangles), "Int64") + array("offsets", offsets, "Int64")
+    path.write_text(
+        '<?xml version="1.0"?><VTKFile type="PolyData" version="1.0" byte_order="LittleEndian">'
+        f'<PolyData><Piece NumberOfPoints="{len(points)}" NumberOfPolys="{len(triangles)}">'
+        f"<PointData>{fields}</PointData><Points>{array('p', points, 'Float64')}</Points>"
+        f"<Polys>{polys}</Polys></Piece></PolyData></VTKFile>"
+    )
     return path
 
 
@@ -57,7 +81,7 @@ def test_every_format_gives_the_same_triangles(tmp_path, ending, capfd):
     assert capfd.readouterr() == ("", "")  # the library below is quiet
 
 
-@pytest.mark.parametrize("ending", [".vtu", ".vtk", ".ply", ".msh"])
+@pytest.mark.parametrize("ending", [".vtu", ".vtp", ".vtk", ".ply", ".msh"])
 def test_fields_on_points_come_with_them(tmp_path, ending):
     p = np.array([1.0, 2.0, 3.5, -1.0])
     mesh = read_mesh(written(tmp_path / f"a{ending}", point_data={"p": p}))

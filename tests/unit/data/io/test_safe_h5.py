@@ -219,7 +219,7 @@ def test_what_is_no_number_is_refused(tmp_path, value):
 
 
 def test_too_many_objects_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.safe_h5.MOST_OBJECTS", 20)
+    monkeypatch.setattr("opdsl.data.io.hdf5_survey.MOST_OBJECTS", 20)
 
     def fill(group):
         for i in range(30):
@@ -229,7 +229,7 @@ def test_too_many_objects_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_huge_attribute_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.safe_h5.MOST_ATTRIBUTE", 100)
+    monkeypatch.setattr("opdsl.data.io.hdf5_survey.MOST_ATTRIBUTE", 100)
 
     def fill(group):
         group.attrs["big"] = np.zeros(64)

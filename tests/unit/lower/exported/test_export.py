@@ -226,8 +226,9 @@ def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
 
 @compiler
 @pytest.mark.slow  # torch's compiler tries the processor first, then compiles for half a minute
-def test_compiled_code_computes_the_same_at_sizes_that_were_not_traced(tmp_path):
-    held = subject(LINE)
+@pytest.mark.parametrize("text", [LINE, HALF_WAVES], ids=["waves", "half-waves"])
+def test_compiled_code_computes_the_same_at_sizes_that_were_not_traced(tmp_path, text):
+    held = subject(text)
     report = export(held, ExportCall({"D": (32,)}, 2), tmp_path / "m.aoti.pt2", kind="aoti")
     assert report.free is Free.ALL
     assert len({str(x) for x in report.calls}) == 3

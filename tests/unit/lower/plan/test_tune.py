@@ -22,6 +22,22 @@ model M {
   u = a |> repeat 2 { FNOBlock(modes = 3) }
 }
 """
+HALF_WAVES = """edition 2026
+
+from std.spectral import SpectralBlock
+
+model M {
+  domain D = grid(x: 0..1, y: 0..1, boundary = (dirichlet, neumann), min = 8)
+  input a : D -> R^4
+  output u : D -> R^4
+  u = a |> repeat 2 { SpectralBlock(modes = 3) }
+}
+"""
+# with exponentials on one axis: not fused
+MIXED = HALF_WAVES.replace("(dirichlet, neumann)", "(periodic, dirichlet)")
+PROGRAMS = pytest.mark.parametrize(
+    "text", [TEXT, HALF_WAVES, MIXED], ids=["waves", "half", "mixed"]
+)
 AT = {"D": (16, 12)}
 needs_kernels = pytest.mark.skipif(
     not fourier_layer.kernels_available(), reason="no C++ compiler here"
@@ -113,10 +129,11 @@ def test_what_was_not_measured_is_predicted():
 # ---------------------------------------------------------------------------------- the calls
 
 
-def test_all_ways_of_a_case_compute_the_same_function_with_the_same_weights(monkeypatch):
+@PROGRAMS
+def test_all_ways_of_a_case_compute_the_same_function_with_the_same_weights(monkeypatch, text):
     ends = []
     monkeypatch.setattr(torch.autograd, "grad", lambda y, *_, **__: ends.append(y.detach()))
-    for case in cases(graph(TEXT)):
+    for case in cases(graph(text)):
         if case.fusion is None or fourier_layer.kernels_available():
             ends.clear()
             for call in calls(case).values():
@@ -125,9 +142,10 @@ def test_all_ways_of_a_case_compute_the_same_function_with_the_same_weights(monk
             assert (first - second).norm() <= 1e-5 * first.norm()
 
 
-def test_a_module_that_measures_computes_as_one_that_predicts(tmp_path):
+@PROGRAMS
+def test_a_module_that_measures_computes_as_one_that_predicts(tmp_path, text):
     torch.manual_seed(0)
-    made = lower(graph(TEXT))
+    made = lower(graph(text))
     x = torch.randn(2, 4, 16, 12)
     before = made(x)
     made.autotune(Timings(tmp_path))

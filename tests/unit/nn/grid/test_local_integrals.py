@@ -230,7 +230,7 @@ def test_a_frozen_stencil_is_that_of_its_grid_on_every_grid():
     torch.testing.assert_close(frozen(padded)[:, 5:45], frozen(x), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular"])
+@pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular", "centres"])
 @torch.no_grad()
 def test_rings_on_the_sphere_scale_each_degree(sampling):
     """Funk-Hecke: 2 pi times the integral of k(theta) P_l(cos theta) sin theta."""

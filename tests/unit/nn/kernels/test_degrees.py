@@ -18,7 +18,12 @@ LAYERS = {  # sampling, grid, lmax, orders, real, in, out, hidden
     "rows of several tiles": ("gauss_legendre", (8, 300), 7, 7, True, 32, 32, 16),
     "only means": ("gauss_legendre", (6, 12), 4, 0, False, 3, 3, 2),
 }
-GRIDS = {"gauss_legendre": (12, 25), "lobatto": (13, 26), "equiangular": (23, 30)}
+GRIDS = {
+    "gauss_legendre": (12, 25),
+    "lobatto": (13, 26),
+    "equiangular": (23, 30),
+    "centres": (23, 30),
+}
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 

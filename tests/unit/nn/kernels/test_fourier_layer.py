@@ -41,6 +41,8 @@ NETWORKS = {  # in, hidden, out, activation before
     "lifting": (3, 128, 64, "identity"),
     "projection": (64, 128, 1, "gelu"),
     "odd": (7, 9, 5, "relu"),
+    # every number of values in the last vector, of four or eight
+    **{f"width {n}": (n, n, n, "gelu") for n in range(5, 17)},
 }
 
 

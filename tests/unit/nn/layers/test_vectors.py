@@ -33,7 +33,7 @@ def test_the_integral_over_a_period_is_exact_for_waves():
     assert GridIntegral((0.5,), (True,))(wave[None, :, None]).item() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular"])
+@pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular", "centres"])
 @pytest.mark.parametrize("n", [7, 8])
 def test_the_integral_over_a_sphere_is_exact_for_low_powers(sampling, n):
     z, _ = latitudes(n, sampling)
@@ -42,7 +42,7 @@ def test_the_integral_over_a_sphere_is_exact_for_low_powers(sampling, n):
 
 
 def test_latitudes_go_from_north_to_south():
-    for sampling in ("gauss_legendre", "lobatto", "equiangular"):
+    for sampling in ("gauss_legendre", "lobatto", "equiangular", "centres"):
         z, weights = latitudes(6, sampling)
         assert (z.diff() < 0).all()
         assert weights.sum().item() == pytest.approx(2.0)

@@ -9,7 +9,7 @@ from opdsl.nn.sphere.harmonics import inverse_sht, legendre, sht
 from opdsl.nn.sphere.sampling import latitudes
 from opdsl.nn.sphere.vector import inverse_vector_sht, legendre_derivatives, vector_sht
 
-SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular", "centres")
 
 
 def spectrum(lmax: int) -> torch.Tensor:

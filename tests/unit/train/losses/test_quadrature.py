@@ -26,7 +26,7 @@ from opdsl.train.metrics.quadrature import field_weights, grid_weights
 from opdsl.workflow.runs.evaluation import latitude_samplings
 from tests.unit.train.toy_problem import Cloud, quick
 
-RULES = ["equiangular", "gauss_legendre", "lobatto"]
+RULES = ["equiangular", "gauss_legendre", "lobatto", "centres"]
 SIZE = (33, 64)
 
 

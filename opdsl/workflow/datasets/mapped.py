@@ -1,0 +1,339 @@
+"""Data sets whose arrays a program names: `data { fields { } axes { } windows { } }`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from glob import has_magic
+from pathlib import Path
+
+import numpy as np
+
+from opdsl.data.arrays.axes import SYNONYMS, Kind, Target, described
+from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
+from opdsl.data.arrays.mapping import ArrayMap, MappedData, plan
+from opdsl.data.arrays.presets import PRESETS, Applied, applied
+from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.arrays.references import matching, read_reference
+from opdsl.data.bind.coordinates import AxisCoordinates, Coordinates
+from opdsl.data.bind.samples import Fields
+from opdsl.data.io.data_file import open_data_file
+from opdsl.data.io.formats import FORMATS
+from opdsl.data.io.locate import SPLITS, data_files
+from opdsl.data.io.meshes import natural
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean, fault
+from opdsl.ir.dims import decided
+from opdsl.ir.graph import Graph, Port
+from opdsl.workflow.datasets.named_arrays import Converter
+
+KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
+SPLIT = "{split}"  # in the name of an array: the word of the part of the data
+PARTS = {"train": ("train", "training"), "valid": ("valid", "vali", "val"), "test": ("test",)}
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSource:
+    """A data set whose arrays are known.
+
+    Attributes:
+        data: reads its samples.
+        coordinates: axis of the grid -> where its points are, if the file states it.
+        notes: about the layout that is assumed, for the user.
+    """
+
+    data: MappedData
+    coordinates: Coordinates
+    notes: tuple[Diagnostic, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class DataMap:
+    """What a program says about the arrays of its data.
+
+    Attributes:
+        graph: the model.
+        map: names, axes and windows.
+        optional: inputs and outputs that the data need not have.
+    """
+
+    graph: Graph
+    map: ArrayMap
+    optional: frozenset[str] = field(default_factory=frozenset)
+
+    def open(self, path: str, split: str | None, *, inputs: bool = False) -> MappedSource | None:
+        """Find the arrays of a data set; None if its layout itself states what they are.
+
+        Args:
+            path: a file, a folder, or a pattern of names (`samples/*.npz`).
+            split: part of a folder, or of a file with `{split}` in `fields`.
+            inputs: whether the outputs are left out, for predictions.
+
+        Raises:
+            OpError: as `plan`; OP0613, arrays are named for what the model does not have.
+        """
+        targets = [x for x in self._targets() if not (inputs and x.output)]
+        if not (self._explicit or has_magic(path)) and not self._looked_into(path, targets):
+            return None
+        self._refuse_strangers(path)
+        files = _files(path, None if self.divided else split)
+        map_ = self._of_part(files, path, split) if self.divided else self.map
+        if len(files) > 1:
+            return MappedSource(plan(files, path, map_, targets), {})
+        with open_arrays(files[0], path) as listing:
+            arrays = listing.arrays
+            layout = _published(arrays, targets, map_)
+            if layout is not None:
+                fields = {**layout.fields, **map_.fields}
+                map_ = replace(map_, fields=fields, axes={**layout.axes, **map_.axes})
+            coordinates = _coordinates(listing, targets, map_, layout)
+        data = plan(files, path, map_, targets)
+        notes = (_assumed(path, layout, data),) if layout and layout.fields else ()
+        return MappedSource(data, coordinates, notes)
+
+    def read(self, source: MappedSource, start: int = 0, stop: int | None = None) -> Fields:
+        """Read samples of a data set.
+
+        Raises:
+            OpError: OP0610, the values cannot be read, or there are fewer samples than asked for.
+        """
+        data = source.data
+        if stop is not None and stop > len(data):
+            message = f"the data hold {len(data)} samples, {stop} were asked for"
+            raise fault("OP0610", message, file=data.source)
+        arrays = data.read(start, len(data) if stop is None else stop)
+        fields = Converter(self.graph, data.source).convert(arrays)
+        grid = next((x.grid for x in data.targets if x.kind == "grid"), ())
+        stated = {k: x for k, x in source.coordinates.items() if k in grid}
+        named = len(stated) == len(grid) == len(fields.axes)
+        axes = grid if named else fields.axes
+        coordinates = stated if named else {}
+        return replace(
+            fields,
+            axes=axes,
+            coordinates=coordinates,
+            notes=source.notes,
+            windows=len(data.starts),
+            start=start,
+        )
+
+    @property
+    def divided(self) -> bool:
+        """Whether `{split}` in the names of arrays divides a file into parts."""
+        return any(SPLIT in y for x in self.map.fields.values() for y in x)
+
+    def parts(self, path: str) -> tuple[str, ...]:
+        """Return the parts (`train`, `valid`, `test`) into which the names of arrays divide a file.
+
+        Raises:
+            OpError: OP0610, the file cannot be read.
+        """
+        if not self.divided or not Path(path).is_file():
+            return ()
+        names = self._names(_files(path, None), path)
+        return tuple(x for x in SPLITS if any(self._has(names, y) for y in PARTS[x]))
+
+    def _names(self, files: Sequence[Path], path: str) -> list[str]:
+        with open_arrays(files[0], path) as listing:
+            return list(listing.arrays)
+
+    def _has(self, names: Sequence[str], word: str) -> bool:
+        """Whether all arrays of a part exist."""
+        references = [y.replace(SPLIT, word) for x in self.map.fields.values() for y in x]
+        return all(matching(read_reference(x).name, names) for x in references)
+
+    def _of_part(self, files: Sequence[Path], path: str, split: str | None) -> ArrayMap:
+        """Return the map with the word of a part in its names."""
+        names = self._names(files, path)
+        parts = (split,) if split in PARTS else reversed(PARTS)  # the test data, if nobody says
+        words = [y for x in parts for y in PARTS[x]]
+        word = next((x for x in words if self._has(names, x)), words[0])
+        fields = {k: tuple(y.replace(SPLIT, word) for y in v) for k, v in self.map.fields.items()}
+        axes = {k.replace(SPLIT, word): v for k, v in self.map.axes.items()}
+        return replace(self.map, fields=fields, axes=axes)
+
+    def _refuse_strangers(self, path: str) -> None:
+        """Refuse names of arrays for what the model does not have.
+
+        Raises:
+            OpError: OP0613.
+        """
+        targets = self._targets()
+        axes = [y for x in targets for y in x.grid]
+        names = list(dict.fromkeys([*(x.name for x in targets), *self.optional, *axes]))
+        for name in self.map.fields:
+            if name not in names:
+                has = ", ".join(f"`{x}`" for x in names)
+                message = f"arrays are named for `{name}`, but the model has {has}"
+                raise fault("OP0613", message, helps=did_you_mean(name, names), file=path)
+
+    @property
+    def _explicit(self) -> bool:
+        """Whether the program says what no reader of a known layout looks at."""
+        references = [read_reference(y) for x in self.map.fields.values() for y in x]
+        indexed = any(x.index or x.several for x in references)
+        stated = bool(self.map.axes) or self.map.windows is not None
+        return stated or indexed or self.divided
+
+    def _looked_into(self, path: str, targets: Sequence[Target]) -> bool:
+        """Whether the arrays of a single file are to be taken by their names."""
+        file = Path(path)
+        if not file.is_file():
+            return False
+        with open_data_file(file, path) as opened:
+            known = (FORMATS.find(x) for x in KNOWN_LAYOUTS)
+            if any(x is not None and x.matches(opened) for x in known):
+                return False
+            hdf5 = opened.container == "hdf5"
+        try:
+            with open_arrays(file, path) as listing:
+                arrays = listing.arrays
+        except OpError:
+            if hdf5:
+                raise
+            return False
+        pair = {"x", "y"} <= arrays.keys() and not self._vectors(targets)
+        if pair:
+            return False
+        published = _published(arrays, targets, self.map) is not None
+        return hdf5 or published or self._all_named(targets, arrays)
+
+    def _vectors(self, targets: Sequence[Target]) -> bool:
+        """Whether the model takes vectors beside functions, which the layout of pairs has not."""
+        return len({x.kind == "vector" for x in targets}) > 1
+
+    def _all_named(self, targets: Sequence[Target], arrays: Mapping[str, ArrayInfo]) -> bool:
+        names = list(arrays)
+        for x in targets:
+            wanted = self.map.fields.get(x.name) or (x.name,)
+            if not all(matching(read_reference(y).name, names) for y in wanted):
+                components = x.components and all(matching(y, names) for y in x.components)
+                if x.name in self.map.fields or not components:
+                    return False
+        return True
+
+    def _targets(self) -> list[Target]:
+        back = {x.input for x in self.graph.feedback}
+        targets = [
+            _target(x, output=output, timed=output or x.name not in back)
+            for output, ports in ((False, self.graph.inputs), (True, self.graph.outputs))
+            for x in ports
+            if x.name not in self.optional
+        ]
+        domains = [
+            Target(x.name, "coordinates", x.ambient or 1) for x in self.graph.domains if x.scattered
+        ]
+        return [*targets, *domains]
+
+
+def _target(port: Port, *, output: bool, timed: bool) -> Target:
+    domain = port.space.domain
+    kind: Kind = "points" if domain.scattered else "grid" if domain.dims else "vector"
+    return Target(
+        port.name,
+        kind,
+        decided(port.space.channels),
+        port.space.components or (),
+        tuple(x.name for x in domain.axes) if kind == "grid" else (),
+        output,
+        timed,
+    )
+
+
+def _published(
+    arrays: Mapping[str, ArrayInfo], targets: Sequence[Target], map_: ArrayMap
+) -> Applied | None:
+    """Return the published layout of a file; None if it is none, or several fit."""
+    named = {x.name for x in targets if x.name in map_.fields or matching(x.name, list(arrays))}
+    layouts = [y for x in PRESETS if (y := applied(x, arrays, targets, named))]
+    return layouts[0] if len(layouts) == 1 else None
+
+
+def _assumed(path: str, layout: Applied, data: MappedData) -> Diagnostic:
+    """Make OP0664: which published layout is assumed, and how to say the same in the program."""
+    fields = " ".join(f"{k} = {_text(x)}" for k, x in layout.fields.items())
+    parts = {y.text: y.axes for x in data.parts.values() for y in x}
+    axes = " ".join(f"{k} = {described(v)}" for k, v in parts.items() if k.isidentifier())
+    block = f"`fields {{ {fields} }}" + (f" axes {{ {axes} }}`" if axes else "`")
+    return Diagnostic(
+        "OP0664",
+        f"the file is read as {layout.preset.summary}",
+        helps=(Help(f"in the `data` block, {block} says so"),),
+        severity="warning",
+        file=path,
+    )
+
+
+def _text(references: Sequence[str]) -> str:
+    texts = [f'"{x}"' for x in references]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def _coordinates(
+    listing: ArrayFile, targets: Sequence[Target], map_: ArrayMap, layout: Applied | None
+) -> Coordinates:
+    """Read where the points of the axes of the grid are, if the file states it."""
+    grid = next((x.grid for x in targets if x.kind == "grid"), ())
+    found = {}
+    for axis in grid:
+        name = _coordinate_array(axis, listing.arrays, map_, layout)
+        info = listing.arrays.get(name) if name else None
+        if name and info is not None and len(info.shape) == 1 and info.dtype.kind in "iuf":
+            unit = info.attributes.get("units", "")
+            values = listing.read(name).astype(np.float64)
+            found[axis] = AxisCoordinates(values, unit=unit if isinstance(unit, str) else "")
+    return found
+
+
+def _coordinate_array(
+    axis: str, arrays: Mapping[str, ArrayInfo], map_: ArrayMap, layout: Applied | None
+) -> str | None:
+    """Return the array of the coordinates of an axis: as the program, layout or file names it."""
+    if axis in map_.fields:
+        return next(iter(matching(map_.fields[axis][0], list(arrays))), None)
+    if layout is not None and axis in layout.coordinates:
+        return layout.coordinates[axis]
+    # a coordinate variable has the name of its own axis (CF conventions)
+    own = (k for k, x in arrays.items() if x.axes == (k.rpartition("/")[2],))
+    return next((k for k in own if SYNONYMS.get(k.lower(), k) == SYNONYMS.get(axis, axis)), None)
+
+
+def _files(path: str, split: str | None) -> tuple[Path, ...]:
+    """List the files of a data set, in the order of their names.
+
+    Raises:
+        OpError: OP0610, there are none.
+    """
+    if has_magic(path) and not Path(path).exists():
+        files = matching_files(path)
+        if not files:
+            raise fault("OP0610", "no file has such a name", file=path)
+        return files
+    if Path(path).is_dir():
+        own = _in(Path(path))
+        parts = {x: y for x in SPLITS if (y := _in(Path(path) / x))}
+        if parts and (split is not None or not own):
+            return parts.get(split or next(iter(parts))) or data_files(Path(path), split, path)
+        if own:
+            return own
+    return data_files(Path(path), split, path)
+
+
+def matching_files(pattern: str) -> tuple[Path, ...]:
+    """List the files that fit a pattern, in the order of the numbers in their names."""
+    if not has_magic(pattern):
+        return ()
+    path = Path(pattern)
+    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    return tuple(sorted((x for x in matches if x.is_file()), key=natural))
+
+
+def _in(folder: Path) -> tuple[Path, ...]:
+    """List the files of a folder, in the order of the numbers in their names."""
+    if not folder.is_dir():
+        return ()
+    files = (x for x in folder.iterdir() if x.is_file() and not x.name.startswith("."))
+    return tuple(sorted(files, key=natural))

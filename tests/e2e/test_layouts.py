@@ -1,0 +1,333 @@
+"""Files in published layouts are trained on, measured and predicted from, or refused with a reason.
+
+Each file is written here in the exact layout: names, order of axes, formats of numbers.
+"""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from safetensors.numpy import save_file
+
+from opdsl.compiler import read
+from opdsl.workflow.datasets.binding import binding_of
+from opdsl.workflow.datasets.division import divide
+from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.programs.program import open_program, resolve_settings
+from tests.e2e.command_line import good, run
+
+RNG = np.random.default_rng(0)
+GRID = np.linspace(0, 1, 32, endpoint=False, dtype=np.float32)
+OUT = "v = u |> linear(out = 4) |> gelu() |> linear(out = {c})"
+
+PROGRAM = """edition 2026
+model M {{
+  domain D = grid({axes}, boundary = periodic, min = 9)
+  input u : D -> R^{c}
+  output v : D -> R^{c}
+  feedback v -> u
+  {body}
+}}
+train M {{
+  data {{ path = "{path}" {data} }}
+  {rollout}
+  schedule cosine {{ epochs = 1 }}
+  batch = 4
+}}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def grid_program(path, *, axes=2, channels=1, data="", steps=None):
+    names = ", ".join(f"{x}: 0..1" for x in "xyz"[:axes])
+    rollout = f"rollout = {steps}" if steps else ""
+    body = OUT.format(c=channels)
+    c = channels
+    return PROGRAM.format(axes=names, c=c, path=path, data=data, rollout=rollout, body=body)
+
+
+def field(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def hdf5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, x in arrays.items():
+            file[name.replace("__", "/").replace("_coordinate", "-coordinate")] = x
+
+
+def pdebench_1d():
+    hdf5("f.h5", tensor=field(6, 11, 32), x_coordinate=GRID, t_coordinate=np.arange(12.0))
+    return grid_program("f.h5", axes=1, data="windows { steps = 2 }", steps=2), "f.h5", 6 * 9
+
+
+def pdebench_flow():
+    arrays = {k: field(4, 5, 16, 16) for k in ("density", "pressure", "Vx", "Vy")}
+    hdf5("f.h5", **arrays, x_coordinate=GRID[::2], y_coordinate=GRID[::2])
+    return grid_program("f.h5", channels=4, data="windows {  every = 2 }", steps=2), "f.h5", 4 * 2
+
+
+def pdebench_groups():
+    for i in range(5):
+        with h5py.File("f.h5", "a") as file:
+            file[f"{i:04}/data"] = field(6, 16, 16, 2)
+            file[f"{i:04}/grid/x"] = GRID[::2]
+    return grid_program("f.h5", channels=2, data="windows { first = 1 }", steps=1), "f.h5", 5 * 4
+
+
+def pdebench_darcy():
+    hdf5("f.h5", nu=field(6, 16, 16), tensor=field(6, 1, 16, 16), x_coordinate=GRID[::2])
+    return grid_program("f.h5"), "f.h5", 6
+
+
+def well_trajectories():
+    with h5py.File("f.hdf5", "w") as file:
+        file.create_group("dimensions").attrs["spatial_dims"] = ["x", "y"]
+        for axis in "xy":
+            file[f"dimensions/{axis}"] = GRID[::2]
+        file["dimensions/time"] = np.arange(7.0)
+        file["t1_fields/velocity"] = field(3, 7, 16, 16, 2)
+        told = {"sample_varying": True, "time_varying": True, "dim_varying": [True, True]}
+        file["t1_fields/velocity"].attrs.update(told)
+    data = 'fields { u = "velocity" v = "velocity" } windows { first = 0 }'
+    return grid_program("f.hdf5", channels=2, data=data, steps=2), "f.hdf5", 3 * 5
+
+
+def fno_matlab_5():
+    scipy.io.savemat("f.mat", {"a": field(8, 32), "u": field(8, 32)})
+    return grid_program("f.mat", axes=1), "f.mat", 8
+
+
+def fno_matlab_73():
+    with h5py.File("f.mat", "w", userblock_size=512) as file:
+        for name, x in {"a": field(5, 16, 16), "u": field(5, 16, 16, 7)}.items():
+            file[name] = x.T
+        file["t"] = np.arange(7.0)[:, None]
+    with open("f.mat", "r+b") as file:  # noqa: PTH123
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    return grid_program("f.mat", data="windows { first = 0 }", steps=2), "f.mat", None
+
+
+def lno_splits():
+    parts = (("train", 8), ("vali", 4), ("test", 4))
+    arrays = {f"{k}_{part}": field(n, 32) for part, n in parts for k in "fu"}
+    scipy.io.savemat("f.mat", arrays)
+    data = 'fields { u = "f_{split}" v = "u_{split}" }'
+    return grid_program("f.mat", axes=1, data=data), "f.mat", 4
+
+
+def physicsnemo_darcy():
+    hdf5("f.h5", Kcoeff=field(6, 1, 16, 16), sol=field(6, 1, 16, 16))
+    return grid_program("f.h5"), "f.h5", 6
+
+
+def names_of_ones_own():
+    np.savez("f.npz", coef=field(6, 16, 16), sol=field(6, 16, 16))
+    return grid_program("f.npz", data='fields { u = "coef" v = "sol" }'), "f.npz", 6
+
+
+def safetensors_file():
+    save_file({"u": field(6, 16, 16), "v": field(6, 16, 16)}, "f.safetensors")
+    return grid_program("f.safetensors"), "f.safetensors", 6
+
+
+def tuple_of_tensors():
+    torch.save((torch.randn(6, 16, 16), torch.randn(6, 16, 16)), "f.pt")
+    return grid_program("f.pt", data='fields { u = "0" v = "1" }'), "f.pt", 6
+
+
+def two_files():
+    np.save("in.npy", field(6, 16, 16))
+    np.save("out.npy", field(6, 16, 16))
+    return grid_program("*.npy", data='fields { u = "in.npy" v = "out.npy" }'), "*.npy", 6
+
+
+def one_file_for_each_sample():
+    for i in range(6):
+        np.savez(f"s{i}.npz", u=field(16, 16), v=field(16, 16))
+    axes = "axes { u = (x, y) v = (x, y) }"
+    return grid_program("s*.npz", data=axes), "s*.npz", 6
+
+
+def channels_last():
+    np.savez("f.npz", u=field(6, 16, 16, 2), v=field(6, 16, 16, 2))
+    return grid_program("f.npz", channels=2), "f.npz", 6
+
+
+def weather():
+    with scipy.io.netcdf_file("f.nc", "w") as file:
+        for name, x in {"time": np.arange(9.0), "lat": GRID[::2], "lon": GRID}.items():
+            file.createDimension(name, len(x))
+            file.createVariable(name, "f8", (name,))[:] = x
+        z = file.createVariable("z", "i2", ("time", "lat", "lon"))
+        z[:] = RNG.integers(-99, 99, size=(9, 16, 32))
+        z.scale_factor, z.add_offset = 0.5, 10.0
+    data = 'fields { u = "z" v = "z" } windows { first = 0 }'
+    program = grid_program("f.nc", data=data, steps=1)
+    program = program.replace("x: 0..1, y: 0..1", "lat: 0..1, lon: 0..1")
+    return program.replace("boundary = periodic", "boundary = none, sampling = lower"), "f.nc", 8
+
+
+GRIDS = (
+    pdebench_1d,
+    pdebench_flow,
+    pdebench_groups,
+    pdebench_darcy,
+    well_trajectories,
+    fno_matlab_5,
+    lno_splits,
+    physicsnemo_darcy,
+    names_of_ones_own,
+    safetensors_file,
+    tuple_of_tensors,
+    two_files,
+    one_file_for_each_sample,
+    channels_last,
+    weather,
+)
+
+
+@pytest.mark.parametrize("layout", GRIDS, ids=lambda x: x.__name__)
+def test_a_layout_on_a_grid_is_trained_measured_and_predicted(here, layout):
+    program, path, samples = layout()
+    (here / "m.op").write_text(program)
+    good("train", "m.op", "--out", "run")
+    measured = json.loads(good("evaluate", "run", "--data", path, "--json"))
+    assert measured["tests"][0]["samples"] == samples
+    good("predict", "run", "-i", path, "-o", "p.npz")
+    with np.load("p.npz") as file:
+        assert len(file["v"]) == samples
+
+
+def points_program(text, data, domain="points(2, geometry = per_sample)"):
+    return f"""edition 2026
+model M {{
+  domain P = {domain}
+  {text}
+}}
+train M {{
+  data {{ {data} }}
+  schedule cosine {{ epochs = 1 }}
+  batch = 2
+}}
+"""
+
+
+GEOMETRY = "output s : P -> R^1\n  s = coords(P) |> linear(out = 8) |> gelu() |> linear(out = 1)"
+OPERATOR = """input f : R^20
+  output u : P -> R^1
+  branch = f |> mlp(widths = [16, 8])
+  trunk = coords(P) |> linear(out = 16) |> gelu() |> linear(out = 8)
+  u = contract(branch, trunk, out = 1) |> bias()"""
+
+
+def airfoil_arrays():
+    for name in "XY":
+        np.save(f"NACA_{name}.npy", field(6, 11, 5))
+    np.save("NACA_Q.npy", field(6, 5, 11, 5))
+    data = """path = "*.npy"
+    fields { P = ["NACA_X.npy", "NACA_Y.npy"] s = "NACA_Q.npy[:, 4]" }
+    axes { P = (sample, point, point) s = (sample, point, point) }"""
+    return points_program(GEOMETRY, data), "*.npy", "s"
+
+
+def elasticity_with_samples_last():
+    np.save("XY.npy", field(30, 2, 6))
+    np.save("sigma.npy", field(30, 6))
+    data = """path = "*.npy" fields { P = "XY.npy" s = "sigma.npy" }
+    axes { P = (point, coordinate, sample) s = (point, sample) }"""
+    return points_program(GEOMETRY, data), "*.npy", "s"
+
+
+def deeponet_aligned():
+    np.savez("f.npz", X_train0=field(6, 20), X_train1=field(30, 2), y_train=field(6, 30))
+    return points_program(OPERATOR, 'path = "f.npz"', "points(2)"), "f.npz", "u"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [airfoil_arrays, elasticity_with_samples_last, deeponet_aligned],
+    ids=lambda x: x.__name__,
+)
+def test_a_layout_on_points_is_trained_measured_and_predicted(here, layout):
+    program, path, output = layout()
+    (here / "m.op").write_text(program)
+    good("train", "m.op", "--out", "run")
+    measured = json.loads(good("evaluate", "run", "--data", path, "--json"))
+    assert measured["tests"][0]["samples"] == 6
+    good("predict", "run", "-i", path, "-o", "p.npz")
+    with np.load("p.npz") as file:
+        assert len(file.get(f"{output}_sizes", file[output])) == 6
+
+
+def test_a_vector_beside_functions_on_a_grid_is_trained_on(here):
+    np.savez("f.npz", x=field(20, 16, 16), y=field(20, 16, 16), nu=field(20, 1))
+    program = grid_program("f.npz", data='fields { u = "x" v = "y" }')
+    program = program.replace("output v", "input nu : R^1\n  output v")
+    body = "v = u |> linear(out = 4) |> modulate(mlp(nu, widths = [4, 8])) |> linear(out = 1)"
+    (here / "m.op").write_text(program.replace(OUT.format(c=1), body))
+    good("train", "m.op", "--out", "run")
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz")
+    assert "nu =" in (here / "run" / "report.html").read_text()
+
+
+def test_the_assumed_layout_is_said_with_the_block_that_says_it(here):
+    program, _, _ = pdebench_1d()
+    (here / "m.op").write_text(program)
+    warned = run("train", "m.op", "--out", "run").stderr
+    assert "OP0664" in warned
+    assert "PDEBench" in warned
+    block = 'fields { u = "tensor" v = "tensor" } axes { tensor = (sample, time, x) }'
+    assert block in " ".join(warned.split())
+    (here / "m.op").write_text(program.replace("windows {", f"{block} windows {{"))
+    assert "OP0664" not in run("train", "m.op", "--out", "again").stderr
+
+
+def test_coordinates_of_a_published_layout_are_compared_with_the_domain(here):
+    program, _, _ = pdebench_1d()
+    (here / "m.op").write_text(program.replace("x: 0..1", "x: 0..6.28"))
+    told = run("train", "m.op", "--out", "run")
+    assert told.exit_code
+    assert "OP0657" in told.stderr
+    assert "x = 0 .. 0.96875" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arrays", "code", "said"),
+    [
+        ({"coef": (6, 16, 16), "sol": (6, 16, 16)}, "OP0660", "`coef` (6, 16, 16)"),
+        ({"u": (6, 10, 16, 16), "v": (6, 16, 16)}, "OP0661", "(sample, time, x, y)"),
+    ],
+)
+def test_unclear_files_are_refused_with_what_they_hold_and_what_to_write(here, arrays, code, said):
+    hdf5("f.h5", **{k: field(*x) for k, x in arrays.items()})
+    (here / "m.op").write_text(grid_program("f.h5"))
+    told = run("train", "m.op", "--out", "run")
+    assert told.exit_code
+    assert code in told.stderr
+    assert said in told.stderr
+    assert not (here / "run").exists()
+
+
+def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
+    """Values name their trajectory, and windows of the test are longer than those of training."""
+    u = np.arange(5.0)[:, None, None] * np.ones((5, 11, 32))
+    hdf5("f.h5", tensor=u, x_coordinate=GRID)
+    data = "valid = 0.1 windows { first = 0 }"
+    program = grid_program("f.h5", axes=1, data=data, steps=2)
+    (here / "m.op").write_text(program.replace("rollout = 2", "rollout = 2 eval { rollout = 5 }"))
+    program = open_program(*read("m.op"))
+    settings = resolve_settings(program).settings
+    binding, testing = (binding_of(program.graph, settings, testing=x) for x in (False, True))
+    division = divide(settings.data, here, binding, testing, Sources())
+    assert sorted(set(division.train.inputs["u"].flatten().tolist())) == [0, 1, 2, 3]
+    assert set(division.valid.inputs["u"].flatten().tolist()) == {4}
+    assert (len(division.train), len(division.valid)) == (4 * 9, 6)
