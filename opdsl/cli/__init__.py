@@ -87,6 +87,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
         {
             "show": "data.show",
             "convert": "convert.command",
+            "plot": "plot.command",
             "distance": "geometry.distance",
             "transport": "geometry.transport",
             "generate": CommandGroup(

@@ -49,7 +49,7 @@ def curves_svg(lines: Mapping[str, CurvePoints]) -> bytes:
         for i, (name, line) in enumerate(lines.items()):
             _draw_line(axes, name, line, COLOURS[i % len(COLOURS)])
         _dress(axes)
-        return _saved(figure, "svg", transparent=True, metadata={"Date": None})
+        return saved(figure, "svg", transparent=True, metadata={"Date": None})
 
 
 def fields_png(panels: Sequence[Panel | tuple[str, Array]]) -> bytes:
@@ -74,7 +74,7 @@ def fields_png(panels: Sequence[Panel | tuple[str, Array]]) -> bytes:
             axes = figure.add_subplot(cells[i])
             axes.set_title(panel.name, fontsize=10, color="#1c2128")
             _draw_field(figure, axes, panel, limits)
-    return _saved(figure, "png", dpi=DPI, facecolor="white")
+    return saved(figure, "png", dpi=DPI, facecolor="white")
 
 
 def _one_axes() -> "tuple[Figure, Axes]":
@@ -89,7 +89,7 @@ def _draw_line(axes: "Axes", name: str, line: CurvePoints, colour: str) -> None:
     if points:
         x, y = zip(*points, strict=True)
         mark = "o" if len(points) <= MARKED else ""
-        axes.plot(x, y, color=colour, label=_literal(name), lw=1.6, marker=mark, ms=3)
+        axes.plot(x, y, color=colour, label=literal(name), lw=1.6, marker=mark, ms=3)
 
 
 def _dress(axes: "Axes") -> None:
@@ -124,12 +124,12 @@ def _draw_field(figure: "Figure", axes: "Axes", panel: Panel, limits: tuple[floa
     if cloud is None:
         image: Any = axes.imshow(values, interpolation="nearest", **style)
     else:
-        image = _draw_points(axes, cloud, values, style)
+        image = draw_points(axes, cloud, values, style)
     axes.set_axis_off()
     _draw_bar(figure, image, [axes])
 
 
-def _draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any]) -> Any:
+def draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any]) -> Any:
     """Draw points of the plane: their triangles in colour, or the points themselves."""
     from matplotlib.tri import Triangulation
 
@@ -138,7 +138,7 @@ def _draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any
     if cloud.cells is not None and cloud.cells.shape[1] == CORNERS and np.isfinite(values).all():
         mesh = Triangulation(x, y, cloud.cells)
         return axes.tripcolor(mesh, values, shading="gouraud", **style)
-    return axes.scatter(x, y, c=values, s=_dot(len(x)), linewidths=0, **style)
+    return axes.scatter(x, y, c=values, s=dot_area(len(x)), linewidths=0, **style)
 
 
 def _draw_views(
@@ -155,7 +155,7 @@ def _draw_views(
         order = np.argsort(cloud.points[:, depth], kind="stable")
         p, c = cloud.points[order], values[order]
         style: dict[str, Any] = {"cmap": colours, "vmin": low, "vmax": high}
-        image = axes.scatter(p[:, x], p[:, y], c=c, s=_dot(len(p)), linewidths=0, **style)
+        image = axes.scatter(p[:, x], p[:, y], c=c, s=dot_area(len(p)), linewidths=0, **style)
         axes.set_aspect("equal")
         axes.set_axis_off()
         views.append(axes)
@@ -170,7 +170,7 @@ def _heights(points: Array) -> list[float]:
     return [max(float(sides[y]), least) for _, y, _ in VIEWS]
 
 
-def _dot(points: int) -> float:
+def dot_area(points: int) -> float:
     """Return the area of a dot, small enough that many points do not hide each other."""
     return float(np.clip(12000 / points, 0.8, 16))
 
@@ -186,18 +186,19 @@ def _draw_bar(figure: "Figure", image: Any, axes: Sequence["Axes"]) -> None:
 def _colours(panel: Panel, limits: tuple[float, float]) -> tuple[str, float | None, float | None]:
     name, values = panel.name, panel.values
     if name == "error":
-        reach = float(np.max(np.abs(_finite(values)), initial=0.0)) or 1.0
+        reach = float(np.max(np.abs(finite(values)), initial=0.0)) or 1.0
         return "RdBu_r" if panel.cloud is None else "coolwarm", -reach, reach  # dots on white
     return ("viridis", *limits) if name in {"truth", "prediction"} else ("cividis", None, None)
 
 
 def _limits(arrays: Sequence[Array]) -> tuple[float, float]:
     """Return the range of the truth, so that a wild prediction does not hide it."""
-    truth = _finite(arrays[0]) if arrays else np.zeros(1)
+    truth = finite(arrays[0]) if arrays else np.zeros(1)
     return float(np.min(truth, initial=np.inf)), float(np.max(truth, initial=-np.inf))
 
 
-def _finite(values: Array) -> Array:
+def finite(values: Array) -> Array:
+    """Select the values that are finite, as a flat array."""
     return values[np.isfinite(values)]
 
 
@@ -213,12 +214,13 @@ def _in_space(panel: Panel) -> bool:
     return panel.cloud is not None and panel.cloud.points.shape[1] == len(VIEWS)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Escape a name for matplotlib: no formulas, no leading underscore, which hides a label."""
     return text.replace("$", r"\$").lstrip("_")
 
 
-def _saved(figure: "Figure", kind: str, **options: Any) -> bytes:
+def saved(figure: "Figure", kind: str, **options: Any) -> bytes:
+    """Return a figure as the bytes of a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()
