@@ -4,6 +4,7 @@ Each file is written here in the exact layout: names, order of axes, formats of 
 """
 
 import json
+import pickle
 
 import h5py
 import numpy as np
@@ -170,10 +171,49 @@ def weather():
         z = file.createVariable("z", "i2", ("time", "lat", "lon"))
         z[:] = RNG.integers(-99, 99, size=(9, 16, 32))
         z.scale_factor, z.add_offset = 0.5, 10.0
+    return latitudes("f.nc"), "f.nc", 8
+
+
+def latitudes(path):
+    """A program on latitudes and longitudes of the unit square."""
     data = 'fields { u = "z" v = "z" } windows { first = 0 }'
-    program = grid_program("f.nc", data=data, steps=1)
+    program = grid_program(path, data=data, steps=1)
     program = program.replace("x: 0..1, y: 0..1", "lat: 0..1, lon: 0..1")
-    return program.replace("boundary = periodic", "boundary = none, sampling = lower"), "f.nc", 8
+    return program.replace("boundary = periodic", "boundary = none, sampling = lower")
+
+
+def weather_netcdf_4():
+    with h5py.File("f.nc", "w") as file:
+        for name, x in {"time": np.arange(9.0), "lat": GRID[::2], "lon": GRID}.items():
+            file[name] = x
+            file[name].make_scale(name)
+        file["z"] = RNG.integers(-99, 99, size=(9, 16, 32)).astype("i2")
+        file["z"].attrs.update(scale_factor=0.5, add_offset=10.0)
+        for i, name in enumerate(("time", "lat", "lon")):
+            file["z"].dims[i].attach_scale(file[name])
+    return latitudes("f.nc"), "f.nc", 8
+
+
+def weather_zarr():
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group("f.zarr", mode="w")
+    arrays = {"time": np.arange(9.0), "lat": GRID[::2], "lon": GRID, "z": field(9, 16, 32)}
+    for name, x in arrays.items():
+        names = ("time", "lat", "lon") if name == "z" else (name,)
+        group.create_array(name, data=x, dimension_names=names)
+    return latitudes("f.zarr"), "f.zarr", 8
+
+
+def era5_fields():
+    hdf5("f.h5", fields=field(9, 3, 16, 32))
+    data = """fields { u = "fields" v = "fields" }
+    axes { fields = (time, channel, x, y) } windows { first = 0 }"""
+    return grid_program("f.h5", channels=3, data=data, steps=1), "f.h5", 8
+
+
+def tensor_dataset():
+    torch.save(torch.utils.data.TensorDataset(*torch.randn(2, 6, 16, 16)), "f.pt")
+    return grid_program("f.pt", data='fields { u = "0" v = "1" }'), "f.pt", 6
 
 
 GRIDS = (
@@ -192,6 +232,10 @@ GRIDS = (
     one_file_for_each_sample,
     channels_last,
     weather,
+    weather_netcdf_4,
+    weather_zarr,
+    era5_fields,
+    tensor_dataset,
 )
 
 
@@ -331,3 +375,22 @@ def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
     assert sorted(set(division.train.inputs["u"].flatten().tolist())) == [0, 1, 2, 3]
     assert set(division.valid.inputs["u"].flatten().tolist()) == {4}
     assert (len(division.train), len(division.valid)) == (4 * 9, 6)
+
+
+def test_queries_of_which_nobody_says_the_sample_are_refused(here):
+    np.savez("f.npz", X=field(90, 22), y=field(90, 1))
+    data = 'path = "f.npz" fields { f = "X[:, :20]" P = "X[:, 20:]" u = "y" }'
+    (here / "m.op").write_text(points_program(OPERATOR, data))
+    told = run("train", "m.op", "--out", "run")
+    assert told.exit_code
+    assert "OP0661" in told.stderr
+
+
+def test_a_pickle_is_refused_with_what_to_do(here):
+    with open("f.pkl", "wb") as file:  # noqa: PTH123
+        pickle.dump({"u": np.zeros((4, 16, 16))}, file)
+    (here / "m.op").write_text(grid_program("f.pkl"))
+    told = run("train", "m.op", "--out", "run")
+    assert told.exit_code
+    assert "OP0610" in told.stderr
+    assert "numpy.savez" in told.stderr

@@ -33,3 +33,11 @@ def open_arrays(path: Path, source: str) -> Iterator[ArrayFile]:
                 yield arrays
     except OSError as error:
         raise unopened(error, source) from error
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a folder is itself a container of arrays, such as a zarr store."""
+    if not path.is_dir():
+        return False
+    with open_data_file(path, str(path)) as file:
+        return any(x.matches(file) for x in FORMATS)

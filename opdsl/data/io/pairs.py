@@ -159,7 +159,12 @@ def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
         "OP0610",
         f"{message}: {what}" if what else message,
         notes=notes,
-        helps=("save a dictionary of tensors `x` and `y`; other Python objects are not read",),
+        helps=(
+            (
+                "save a dictionary of tensors with `torch.save`, or arrays with `numpy.savez`; other "
+                "Python objects are not read, since that can run code"
+            ),
+        ),
         file=source,
     )
 

@@ -13,7 +13,7 @@ from opdsl.data.arrays.axes import SYNONYMS, Kind, Target, described
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
 from opdsl.data.arrays.mapping import ArrayMap, MappedData, plan
 from opdsl.data.arrays.presets import PRESETS, Applied, applied
-from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.arrays.reading import is_store, open_arrays
 from opdsl.data.arrays.references import matching, read_reference
 from opdsl.data.bind.coordinates import AxisCoordinates, Coordinates
 from opdsl.data.bind.samples import Fields
@@ -181,6 +181,8 @@ class DataMap:
     def _looked_into(self, path: str, targets: Sequence[Target]) -> bool:
         """Whether the arrays of a single file are to be taken by their names."""
         file = Path(path)
+        if is_store(file):
+            return True
         if not file.is_file():
             return False
         with open_data_file(file, path) as opened:
@@ -312,6 +314,8 @@ def _files(path: str, split: str | None) -> tuple[Path, ...]:
         if not files:
             raise fault("OP0610", "no file has such a name", file=path)
         return files
+    if is_store(Path(path)):
+        return (Path(path),)
     if Path(path).is_dir():
         own = _in(Path(path))
         parts = {x: y for x in SPLITS if (y := _in(Path(path) / x))}
