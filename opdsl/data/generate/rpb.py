@@ -30,7 +30,7 @@ GENERATOR = Generator(
     not computed again: an interrupted command continues where it was. The sets are those of
     `poisson`, `wave`, `transport`, `allen-cahn`, `shear-layer` (navier-stokes) and `darcy
     --scale`; their help has equations, sources and checks. The numbers of the laws have not been
-    compared with the published files. All of them take about 6 hours on one core, 4 of these for
+    compared with the published files. All of them take about 4 hours on one core, most of it for
     `navier-stokes`.
 
     Source: Raonic et al. 2023, arXiv:2302.01178; the flow around airfoils is left out.
