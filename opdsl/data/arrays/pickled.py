@@ -1,14 +1,14 @@
 """The tensors of a file of `torch.save` by their places in the file, without torch reading it.
 
 `safe_pt.inspect` first admits the pickle: it names nothing but tensors, storages, plain collections
-and, where that is allowed, `TensorDataset`. Then the pickle is run with stand-ins for these names;
-no name in it is ever imported.
+and, where that is allowed, `TensorDataset`. Then its instructions are run with stand-ins for these
+names; no name in it is ever imported.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
+import pickletools
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,8 +121,8 @@ def _zipped(file: IO[bytes]) -> Pickled:
         folder = content.removesuffix("data.pkl")
         order = entries.get(f"{folder}byteorder")
         big = order is not None and order.file_size == 3 and archive.read(order) == b"big"
-        run = _Unpickler(io.BytesIO(archive.read(content)))
-        contents = run.load()
+        run = _Interpreter()
+        contents = run.run(io.BytesIO(archive.read(content)))
         storages = {}
         for key in run.sizes:
             entry = entries[f"{folder}data/{key}"]
@@ -138,8 +138,8 @@ def _legacy(file: IO[bytes]) -> Pickled:
     parts: list[Any] = []
     sizes: dict[str, int] = {}
     for _ in range(LEGACY_PICKLES):
-        run = _Unpickler(file)
-        parts.append(run.load())
+        run = _Interpreter()
+        parts.append(run.run(file))
         sizes |= run.sizes
     machine, contents, keys = parts[2:]
     big = isinstance(machine, dict) and machine.get("little_endian") is False
@@ -200,25 +200,84 @@ class _Storage:
     key: str
 
 
-# the Unpickler in Python: that in C allocates a memo as long as the largest index in the pickle
-class _Unpickler(pickle._Unpickler):  # noqa: SLF001
-    """Runs an inspected pickle with stand-ins.
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+EMPTY = {"EMPTY_DICT": _Dictionary, "EMPTY_LIST": list}
+
+
+class _Interpreter:
+    """Runs the instructions of an inspected pickle with stand-ins; no name is imported.
 
     Attributes:
         sizes: key -> bytes of each storage.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
+    def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name; nothing is imported."""
-        return STAND_INS.get(f"{module} {name}", _Name(name))
+    def run(self, file: IO[bytes]) -> Any:
+        """Run one pickle, and leave the file behind its end."""
+        self.stack, self.marks, self.memo = [], [], {}
+        for op, argument, _ in pickletools.genops(file):
+            self._step(op.name, argument)
+        return self.stack.pop()
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def _step(self, op: str, argument: Any) -> None:  # noqa: C901  a table of cases
+        match op:
+            case "PROTO" | "STOP" | "FRAME":
+                pass
+            case "MARK":
+                self.marks.append(self.stack)
+                self.stack = []
+            case "BINGET" | "LONG_BINGET":
+                self.stack.append(self.memo[argument])
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = self.stack[-1]
+            case "GLOBAL":
+                name = argument.rpartition(" ")[2]
+                self.stack.append(STAND_INS.get(argument, _Name(name)))
+            case "TUPLE":
+                self.stack.append(tuple(self._marked()))
+            case "APPEND" | "APPENDS":
+                items = self._marked() if op == "APPENDS" else [self.stack.pop()]
+                self.stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = self._marked() if op == "SETITEMS" else self._popped(2)
+                self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            case "BINPERSID":
+                self.stack.append(self._storage(self.stack.pop()))
+            case "REDUCE" | "NEWOBJ":
+                function, arguments = self._popped(2)
+                self.stack.append(function(*arguments))
+            case "BUILD":
+                state = self.stack.pop()
+                self.stack[-1].__setstate__(state)
+            case _:
+                self._plain(op, argument)
+
+    def _plain(self, op: str, argument: Any) -> None:
+        if op in TUPLES:
+            self.stack.append(tuple(self._popped(TUPLES[op])))
+        elif op in EMPTY:
+            self.stack.append(EMPTY[op]())
+        else:  # numbers and texts, which are their arguments
+            self.stack.append(CONSTANTS.get(op, argument))
+
+    def _marked(self) -> list[Any]:
+        parts, self.stack = self.stack, self.marks.pop()
+        return parts
+
+    def _popped(self, count: int) -> list[Any]:
+        parts = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return parts
+
+    def _storage(self, description: Any) -> _Storage:
         """Describe a storage: ("storage", type, key, device, entries, ...)."""
-        _, kind, key, _, count, *_ = pid
+        _, kind, key, _, count, *_ = description
         name = key.decode("ascii", "replace") if isinstance(key, bytes) else str(key)
         size = np.dtype(STORAGES.get(kind.name, "u1")).itemsize
         if kind.name in BRAIN:
