@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EndKind = Literal["periodic", "wall", "open"]
-Ends = tuple[EndKind | None, EndKind | None]
+EndKinds = tuple[EndKind | None, EndKind | None]
 
 # of the spacing: no solver places its points less exactly, and a shift of this size is harmless
 SPACING_TOLERANCE = 1e-4
@@ -31,7 +31,7 @@ class AxisCoordinates:
     """
 
     values: NDArray[np.float64]
-    boundary: Ends = (None, None)
+    boundary: EndKinds = (None, None)
     unit: str = ""
     varying: bool = False
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.coordinates import AxisCoordinates, EndKind, Ends
+from opdsl.data.bind.coordinates import AxisCoordinates, EndKind, EndKinds
 from opdsl.data.io.hdf5_survey import Hdf5Array
 from opdsl.data.io.safe_h5 import NUMBERS, Hdf5File
 
@@ -51,7 +51,7 @@ def _readable(stored: Hdf5Array) -> bool:
     return stored.dtype.kind in NUMBERS and 0 < prod(stored.shape) <= MOST_NUMBERS
 
 
-def _ends(inside: Hdf5File, axes: Sequence[str]) -> dict[str, Ends]:
+def _ends(inside: Hdf5File, axes: Sequence[str]) -> dict[str, EndKinds]:
     """Return for each axis the kinds of its two ends; None where no condition names them."""
     kinds: dict[str, list[EndKind | None]] = {x: [None, None] for x in axes}
     for path, attrs in inside.groups.items():

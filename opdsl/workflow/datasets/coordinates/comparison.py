@@ -16,7 +16,7 @@ from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import CoordinateCheck
 from opdsl.workflow.datasets.coordinates.declaration import declaration
-from opdsl.workflow.datasets.coordinates.difference import Compared, Difference
+from opdsl.workflow.datasets.coordinates.difference import Compared, CoordinateDifference
 from opdsl.workflow.datasets.coordinates.line import compare_axis
 from opdsl.workflow.datasets.coordinates.sphere import compare_sphere
 
@@ -145,9 +145,9 @@ def _other_order(domain: Domain, fields: Fields, order: Sequence[int | None]) ->
         axes = [domain.axes[i] for i in order if i is not None]
         found = _compare_axes(axes, [fields.coordinates.get(x) for x in fields.axes])
         more = tuple(x for x in found.differences if x.cures)
-        return Compared((Difference("points", names, ours), *more), found.axes)
+        return Compared((CoordinateDifference("points", names, ours), *more), found.axes)
     cure = "exchange the axes of the values, in the file or in the program, or name them otherwise"
-    return Compared((Difference("points", names, ours, (cure,)),), None)
+    return Compared((CoordinateDifference("points", names, ours, (cure,)),), None)
 
 
 def _compare(part: Domain, first: int, fields: Fields) -> Compared:
@@ -158,7 +158,9 @@ def _compare(part: Domain, first: int, fields: Fields) -> Compared:
         if x is not None and len(x.values) != n:
             file = f"{axis.name} has {len(x.values)} coordinates"
             cure = "store one coordinate for each point of an axis"
-            difference = Difference("points", file, f"there are values on {n} points", (cure,))
+            difference = CoordinateDifference(
+                "points", file, f"there are values on {n} points", (cure,)
+            )
             return Compared((difference,), None)
     if part.kind == "sphere":
         lat, lon = stored

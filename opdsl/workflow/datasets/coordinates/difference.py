@@ -16,7 +16,7 @@ Subject = Literal["points", "boundary"]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class CoordinateDifference:
     """What a file and the program say about one thing.
 
     Attributes:
@@ -46,7 +46,7 @@ class Compared:
         flipped: whether the rows of a sphere begin in the south.
     """
 
-    differences: tuple[Difference, ...]
+    differences: tuple[CoordinateDifference, ...]
     axes: tuple[Axis, ...] | None
     sampling: Sampling | None = None
     flipped: bool = False

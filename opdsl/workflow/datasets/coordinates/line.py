@@ -9,10 +9,17 @@ import numpy as np
 from opdsl.data.bind.coordinates import ROUNDING, SPACING_TOLERANCE, AxisCoordinates
 from opdsl.ir.axes import Axis
 from opdsl.sampling import PERIODIC, SAMPLINGS, GridSampling, offset, positions, spacings
-from opdsl.workflow.datasets.coordinates.difference import Difference, Floats, range_text, short
+from opdsl.workflow.datasets.coordinates.difference import (
+    CoordinateDifference,
+    Floats,
+    range_text,
+    short,
+)
 
 
-def compare_axis(axis: Axis, stored: AxisCoordinates) -> tuple[list[Difference], Axis | None]:
+def compare_axis(
+    axis: Axis, stored: AxisCoordinates
+) -> tuple[list[CoordinateDifference], Axis | None]:
     """Compare the points and the boundary conditions of an axis.
 
     Returns:
@@ -108,7 +115,9 @@ def _ascends_evenly(values: Floats) -> bool:
 # ------------------------------------------------------------------------------------ differences
 
 
-def _point_difference(axis: Axis, stored: AxisCoordinates, described: Axis | None) -> Difference:
+def _point_difference(
+    axis: Axis, stored: AxisCoordinates, described: Axis | None
+) -> CoordinateDifference:
     values = stored.values
     finite = values[np.isfinite(values)]
     step = float(np.abs(np.diff(finite)).min()) if len(finite) > 1 else 0.0
@@ -117,9 +126,9 @@ def _point_difference(axis: Axis, stored: AxisCoordinates, described: Axis | Non
     program = _program_text(axis, len(values))
     if described is not None and not stored.varying:
         word = _place_text(axis, described)
-        return Difference("points", f"{text}{word}", program)
+        return CoordinateDifference("points", f"{text}{word}", program)
     detail, cure = _irregular(axis, stored)
-    return Difference("points", f"{text}{detail}", program, (cure,))
+    return CoordinateDifference("points", f"{text}{detail}", program, (cure,))
 
 
 def _program_text(axis: Axis, n: int) -> str:
@@ -179,7 +188,7 @@ def _closes(axis: Axis, stored: AxisCoordinates) -> bool:
     return stated == {"periodic"} if stated else axis.periodic
 
 
-def _boundary_difference(axis: Axis, stored: AxisCoordinates) -> Difference | None:
+def _boundary_difference(axis: Axis, stored: AxisCoordinates) -> CoordinateDifference | None:
     kinds = [x or "unknown" for x in stored.boundary]
     if not any(_contradict(axis, i, kind) for i, kind in enumerate(kinds)):
         return None
@@ -187,7 +196,7 @@ def _boundary_difference(axis: Axis, stored: AxisCoordinates) -> Difference | No
         f"boundary of {axis.name} = {'..'.join(dict.fromkeys(x))}"
         for x in (kinds, axis.ends or ("periodic",))
     )
-    return Difference("boundary", file, program, tuple(_cures(axis, kinds)))
+    return CoordinateDifference("boundary", file, program, tuple(_cures(axis, kinds)))
 
 
 def _contradict(axis: Axis, end: int, kind: str) -> bool:

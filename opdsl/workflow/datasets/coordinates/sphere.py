@@ -13,7 +13,7 @@ from opdsl.ir.spaces import Domain, Sampling
 from opdsl.nn.sphere.sampling import latitudes
 from opdsl.workflow.datasets.coordinates.difference import (
     Compared,
-    Difference,
+    CoordinateDifference,
     Floats,
     range_text,
 )
@@ -53,7 +53,7 @@ def compare_sphere(
     Degrees and radians, latitudes and colatitudes are accepted, and rows that begin in the south;
     longitudes may begin anywhere.
     """
-    differences: list[Difference] = []
+    differences: list[CoordinateDifference] = []
     declared: Sampling = domain.sampling or "gauss_legendre"
     match = _Match(declared, south_first=False)
     if lat is not None:
@@ -115,15 +115,15 @@ def _latitude_difference(
     lat: AxisCoordinates,
     lon: AxisCoordinates | None,
     match: _Match | None,
-) -> Difference:
+) -> CoordinateDifference:
     name, n = domain.axes[0].name, len(lat.values)
     file = f"{_range_text(name, lat)} ({n} latitudes"
     expected = _declared_latitudes(declared, n)
     points = range_text(name, expected, 1e-3)
     program = f"sampling = {declared}, {SAMPLING_TEXTS[declared]}: {points}"
     if match is not None:
-        return Difference("points", f"{file}, {SAMPLING_TEXTS[match.sampling]})", program)
-    return Difference("points", f"{file})", program, tuple(_cures(domain, lat, lon)))
+        return CoordinateDifference("points", f"{file}, {SAMPLING_TEXTS[match.sampling]})", program)
+    return CoordinateDifference("points", f"{file})", program, tuple(_cures(domain, lat, lon)))
 
 
 def _cures(domain: Domain, lat: AxisCoordinates, lon: AxisCoordinates | None) -> Iterator[str]:
@@ -139,13 +139,15 @@ def _cures(domain: Domain, lat: AxisCoordinates, lon: AxisCoordinates | None) ->
 # ------------------------------------------------------------------------------------ longitudes
 
 
-def _longitude_difference(domain: Domain, lon: AxisCoordinates) -> Difference | None:
+def _longitude_difference(domain: Domain, lon: AxisCoordinates) -> CoordinateDifference | None:
     cure = _longitude_fault(lon)
     if cure is None:
         return None
     name, n = domain.axes[1].name, len(lon.values)
     program = f"the {n} longitudes are equal steps of {FULL / n:.6g} degrees eastwards"
-    return Difference("points", f"{_range_text(name, lon)} ({n} longitudes)", program, (cure,))
+    return CoordinateDifference(
+        "points", f"{_range_text(name, lon)} ({n} longitudes)", program, (cure,)
+    )
 
 
 def _longitude_fault(lon: AxisCoordinates) -> str | None:
