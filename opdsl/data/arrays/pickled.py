@@ -240,7 +240,8 @@ class _Interpreter:
                 name = argument.rpartition(" ")[2]
                 self.stack.append(STAND_INS.get(argument, _Name(name)))
             case "TUPLE":
-                self.stack.append(tuple(self._marked()))
+                parts = tuple(self._marked())  # first, since it changes the stack
+                self.stack.append(parts)
             case "APPEND" | "APPENDS":
                 items = self._marked() if op == "APPENDS" else [self.stack.pop()]
                 self.stack[-1].extend(items)
