@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opdsl.workflow.datasets.meshes import MeshConversion
 
 
-class Sampling(StrEnum):
+class SamplingOption(StrEnum):
     """Where the points of an axis are, as `sampling` of a domain says it."""
 
     BOTH = "both"
@@ -63,7 +63,7 @@ def command(
         typer.Option("--box", metavar="A..B,C..D", help="Ends of each axis of the grid."),
     ] = None,
     sampling: Annotated[
-        Sampling | None, typer.Option("--sampling", help="Where on each axis the points are.")
+        SamplingOption | None, typer.Option("--sampling", help="Where on each axis the points are.")
     ] = None,
     split: Annotated[
         str | None,

@@ -67,7 +67,9 @@ def test_json_adds_the_arrays_to_what_it_had():
 @pytest.mark.usefixtures("here")
 def test_values_are_not_read_for_the_listing(monkeypatch):
     np.savez("a.npz", a=np.ones((4, 16)))
-    monkeypatch.setattr("opdsl.data.arrays.stored.read_strided", None)  # whoever calls it fails
+    monkeypatch.setattr(
+        "opdsl.data.arrays.containers.stored.read_strided", None
+    )  # whoever calls it fails
     assert "(4, 16)" in good("data", "show", "a.npz")
 
 

@@ -86,6 +86,7 @@ def test_a_name_that_the_file_lacks_is_refused_with_the_nearest(here):
     told = run("init", "d.npz", "--input", "coeff", "--output", "sol")
     assert told.exit_code
     assert "did you mean `coef`" in told.stderr
+    assert not (here / "d.op").exists()
 
 
 def test_a_program_that_is_there_stays(here):

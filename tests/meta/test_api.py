@@ -15,7 +15,9 @@ import opdsl
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = [x for x in sorted((ROOT / "opdsl").rglob("*.py")) if "cli" not in x.parts]
-LIBRARY = [x for x in LIBRARY if x.name != "foreign_worker.py"]  # answers its parent on stdout
+LIBRARY = [
+    x for x in LIBRARY if x.parts[-2:] != ("foreign", "worker.py")
+]  # answers its parent on stdout
 PRINTERS = {"print", "pprint", "echo", "secho"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 

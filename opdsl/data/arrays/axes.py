@@ -61,10 +61,10 @@ class Target:
         return self.grid if self.kind == "grid" else () if self.kind == "vector" else (POINT,)
 
 
-Axes = tuple[str, ...]
+AxisNames = tuple[str, ...]
 
 
-def stated(names: Sequence[str | None], target: Target) -> Axes | None:
+def stated(names: Sequence[str | None], target: Target) -> AxisNames | None:
     """Return the axes that a file states; None if one of them is unknown to the program."""
     axes = tuple(_word(x, target) for x in names)
     return None if not axes or None in axes else tuple(x for x in axes if x is not None)
@@ -102,7 +102,7 @@ class Timing:
         return target.channels // merged if target.channels % merged == 0 else None
 
 
-def readings(shape: Sequence[int], target: Target, arrays: int, timing: Timing) -> list[Axes]:
+def readings(shape: Sequence[int], target: Target, arrays: int, timing: Timing) -> list[AxisNames]:
     """List the meanings that the axes of an array can have, if nothing states them.
 
     Args:
@@ -114,7 +114,7 @@ def readings(shape: Sequence[int], target: Target, arrays: int, timing: Timing) 
     return [x for x in _arrangements(target, timing) if _fits(shape, x, target, arrays, timing)]
 
 
-def _arrangements(target: Target, timing: Timing) -> Iterator[Axes]:
+def _arrangements(target: Target, timing: Timing) -> Iterator[AxisNames]:
     for samples in ((SAMPLE,), ()):
         for moments in ((), (TIME,)) if timing.possible else ((),):
             lead = (*samples, *moments)
@@ -124,7 +124,9 @@ def _arrangements(target: Target, timing: Timing) -> Iterator[Axes]:
                 yield (*lead, *target.places, CHANNEL)
 
 
-def _fits(shape: Sequence[int], axes: Axes, target: Target, arrays: int, timing: Timing) -> bool:
+def _fits(
+    shape: Sequence[int], axes: AxisNames, target: Target, arrays: int, timing: Timing
+) -> bool:
     if len(axes) != len(shape):
         return False
     sizes = dict(zip(axes, shape, strict=True))

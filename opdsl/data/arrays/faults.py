@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from opdsl.data.arrays.axes import CHANNEL, SAMPLE, TIME, Axes, Target, described
+from opdsl.data.arrays.axes import CHANNEL, SAMPLE, TIME, AxisNames, Target, described
 from opdsl.diagnostics import OpError, did_you_mean, fault
 
 if TYPE_CHECKING:
     from opdsl.data.arrays.listing import ArrayInfo
-    from opdsl.data.arrays.parts import Files, Piece
+    from opdsl.data.arrays.parts import ArrayPiece, Files
 
 MOST = 12  # arrays in a listing
 
@@ -32,7 +32,9 @@ def no_array(files: Files, target: Target, why: str) -> OpError:
     )
 
 
-def ambiguous(files: Files, target: Target, piece: Piece, possible: Sequence[Axes]) -> OpError:
+def ambiguous(
+    files: Files, target: Target, piece: ArrayPiece, possible: Sequence[AxisNames]
+) -> OpError:
     """Make OP0661: the axes of an array are not stated and can be read in several ways."""
     ways = " or ".join(described(x) for x in possible)
     return fault(
@@ -44,7 +46,7 @@ def ambiguous(files: Files, target: Target, piece: Piece, possible: Sequence[Axe
     )
 
 
-def no_reading(files: Files, target: Target, piece: Piece) -> OpError:
+def no_reading(files: Files, target: Target, piece: ArrayPiece) -> OpError:
     """Make OP0661: no meaning of the axes of an array fits its target."""
     guesses = [x for x in _guesses(target) if len(x) == len(piece.shape)]
     return fault(
@@ -57,7 +59,7 @@ def no_reading(files: Files, target: Target, piece: Piece) -> OpError:
     )
 
 
-def unknown_axis(files: Files, target: Target, axis: str, piece: Piece) -> OpError:
+def unknown_axis(files: Files, target: Target, axis: str, piece: ArrayPiece) -> OpError:
     """Make OP0661: the program names an axis that does not exist."""
     words = [SAMPLE, TIME, CHANNEL, *(target.places or ())]
     return fault(
@@ -136,7 +138,7 @@ def _role(target: Target) -> str:
     return "the output" if target.output else "the input"
 
 
-def _guesses(target: Target) -> list[Axes]:
+def _guesses(target: Target) -> list[AxisNames]:
     places = target.places
     return [
         (SAMPLE, *places),
@@ -149,6 +151,6 @@ def _guesses(target: Target) -> list[Axes]:
     ]
 
 
-def _block(piece: Piece, axes: Axes) -> str:
+def _block(piece: ArrayPiece, axes: AxisNames) -> str:
     name = piece.name if piece.name.isidentifier() else f'"{piece.name}"'
     return f"if so: `data {{ axes {{ {name} = {described(axes)} }} }}`"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.axes import CHANNEL, POINT, SAMPLE, TIME, Axes, Target, Timing
+from opdsl.data.arrays.axes import CHANNEL, POINT, SAMPLE, TIME, AxisNames, Target, Timing
 from opdsl.data.arrays.faults import disagree, no_window
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.parts import Files, Part, Piece, part_of
+from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
 
 Array = NDArray[Any]
@@ -51,7 +51,7 @@ class ArrayMap:
     """
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    axes: Mapping[str, Axes] = field(default_factory=dict)
+    axes: Mapping[str, AxisNames] = field(default_factory=dict)
     windows: Windows | None = None
     steps: int | None = None
 
@@ -81,7 +81,7 @@ class MappedData:
     paths: tuple[Path, ...]
     source: str
     targets: tuple[Target, ...]
-    parts: Mapping[str, tuple[Part, ...]]
+    parts: Mapping[str, tuple[ArrayPart, ...]]
     samples: int
     starts: tuple[int, ...]
     windows: Windows | None
@@ -176,7 +176,7 @@ def plan(
     )
 
 
-def _agreed(files: Files, parts: Mapping[str, Sequence[Part]]) -> int:
+def _agreed(files: Files, parts: Mapping[str, Sequence[ArrayPart]]) -> int:
     """Return the number of samples, on which all arrays must agree."""
     counts = {y.text: y.samples for x in parts.values() for y in x if y.samples is not None}
     if len(set(counts.values())) > 1:
@@ -184,7 +184,9 @@ def _agreed(files: Files, parts: Mapping[str, Sequence[Part]]) -> int:
     return next(iter(counts.values()), 1)
 
 
-def _starts(files: Files, map_: ArrayMap, parts: Mapping[str, Sequence[Part]]) -> tuple[int, ...]:
+def _starts(
+    files: Files, map_: ArrayMap, parts: Mapping[str, Sequence[ArrayPart]]
+) -> tuple[int, ...]:
     """Return the times at which windows begin; (0,) without windows."""
     windows = map_.windows
     if windows is None:
@@ -214,7 +216,7 @@ def _times(windows: Windows, target: Target, start: int, rollout: int | None) ->
 # ---------------------------------------------------------------------------------------- values
 
 
-def _samples(part: Part, files: Opened, first: int, last: int) -> Iterator[Array]:
+def _samples(part: ArrayPart, files: Opened, first: int, last: int) -> Iterator[Array]:
     """Yield samples as (times, channels, *place)."""
     if part.samples is None:
         once = _ordered(part, _read(part, part.pieces[0], files, None))[0]
@@ -230,13 +232,13 @@ def _samples(part: Part, files: Opened, first: int, last: int) -> Iterator[Array
             yield from _ordered(part, _read(part, piece, files, rows))
 
 
-def _shared(part: Part, files: Opened) -> Array:
+def _shared(part: ArrayPart, files: Opened) -> Array:
     """Read coordinates that all samples share, (points, coordinates)."""
     x = _ordered(part, _read(part, part.pieces[0], files, None))[0]
     return np.moveaxis(x[0], 0, -1)
 
 
-def _read(part: Part, piece: Piece, files: Opened, rows: slice | None) -> Array:
+def _read(part: ArrayPart, piece: ArrayPiece, files: Opened, rows: slice | None) -> Array:
     """Read an array with the index of its reference, and only these samples."""
     shape, index = piece.stored, list(part.index)
     index += [slice(None)] * (len(shape) - len(index))
@@ -269,7 +271,7 @@ def _ascending(index: slice, n: int) -> tuple[slice, bool]:
     return slice(up.start, up.stop, up.step), True
 
 
-def _ordered(part: Part, x: Array) -> Array:
+def _ordered(part: ArrayPart, x: Array) -> Array:
     """Transpose to (samples, times, channels, *place); several axes of points become one."""
     axes = list(part.axes)
     lead = [k for k in (SAMPLE, TIME, CHANNEL) if k in axes]

@@ -15,7 +15,7 @@ from opdsl.data.arrays.axes import (
     POINT,
     SAMPLE,
     TIME,
-    Axes,
+    AxisNames,
     Target,
     Timing,
     readings,
@@ -49,7 +49,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ArrayPiece:
     """An array in a file.
 
     Attributes:
@@ -67,7 +67,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ArrayPart:
     """The arrays of some channels of an input or output; several arrays are more samples.
 
     Attributes:
@@ -81,8 +81,8 @@ class Part:
 
     text: str
     index: tuple[int | slice, ...]
-    pieces: tuple[Piece, ...]
-    axes: Axes
+    pieces: tuple[ArrayPiece, ...]
+    axes: AxisNames
     places: tuple[str, ...]
     alone: bool
 
@@ -91,7 +91,7 @@ class Part:
         """Number of samples; None if all share the values."""
         return None if self.alone else sum(self.count_of(x) for x in self.pieces)
 
-    def count_of(self, piece: Piece) -> int:
+    def count_of(self, piece: ArrayPiece) -> int:
         """Return the number of samples of an array."""
         return piece.shape[self.axes.index(SAMPLE)] if SAMPLE in self.axes else 1
 
@@ -104,9 +104,9 @@ def part_of(
     files: Files,
     target: Target,
     fields: Mapping[str, tuple[str, ...]],
-    axes: Mapping[str, Axes],
+    axes: Mapping[str, AxisNames],
     timing: Timing,
-) -> Iterator[Part]:
+) -> Iterator[ArrayPart]:
     """Yield the arrays of the channels of an input, output or domain, in order.
 
     Raises:
@@ -130,15 +130,15 @@ def _part(
     files: Files,
     target: Target,
     reference: ArrayReference,
-    axes: Mapping[str, Axes],
+    axes: Mapping[str, AxisNames],
     arrays: int,
     timing: Timing,
-) -> Part:
+) -> ArrayPart:
     pieces = tuple(_pieces(files, target, reference))
     meaning = _axes(files, target, reference, pieces[0], axes, arrays, timing)
     _check(files, target, reference, pieces, meaning)
     alone = SAMPLE not in meaning and len(pieces) == 1 and not reference.several
-    return Part(reference.text, reference.index, pieces, meaning, target.places, alone)
+    return ArrayPart(reference.text, reference.index, pieces, meaning, target.places, alone)
 
 
 def _by_name(files: Files, target: Target) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def _by_name(files: Files, target: Target) -> tuple[str, ...]:
     raise no_array(files, target, "none has its name")
 
 
-def _pieces(files: Files, target: Target, reference: ArrayReference) -> Iterator[Piece]:
+def _pieces(files: Files, target: Target, reference: ArrayReference) -> Iterator[ArrayPiece]:
     """Yield the arrays that a reference names."""
     name, found = reference.name, False
     if len(files.paths) > 1:
@@ -181,7 +181,7 @@ def _inside(name: str, file: str, arrays: list[str]) -> list[str]:
     return arrays if len(arrays) == 1 else []
 
 
-def _piece(files: Files, i: int, name: str, reference: ArrayReference) -> Piece:
+def _piece(files: Files, i: int, name: str, reference: ArrayReference) -> ArrayPiece:
     info = files.arrays[i][name]
     if len(reference.index) > len(info.shape):
         raise wrong_axes(files, name, info.shape, f"`{reference.text}` has too many indices")
@@ -193,18 +193,18 @@ def _piece(files: Files, i: int, name: str, reference: ArrayReference) -> Piece:
         raise wrong_axes(files, name, info.shape, f"`{reference.text}` leaves nothing of it")
     dropped = [i for i, x in enumerate(reference.index) if isinstance(x, int)]
     names = tuple(x for k, x in enumerate(info.axes) if k not in dropped)
-    return Piece(i, name, info.shape, shape, names)
+    return ArrayPiece(i, name, info.shape, shape, names)
 
 
 def _axes(
     files: Files,
     target: Target,
     reference: ArrayReference,
-    piece: Piece,
-    axes: Mapping[str, Axes],
+    piece: ArrayPiece,
+    axes: Mapping[str, AxisNames],
     arrays: int,
     timing: Timing,
-) -> Axes:
+) -> AxisNames:
     """Determine the axes of an array: from the program, from the file, or the only reading."""
     names = (target.name, reference.text, reference.name, piece.name, basename(piece.name))
     given = next((axes[x] for x in names if x in axes), None)
@@ -222,8 +222,8 @@ def _axes(
 
 
 def _given(
-    files: Files, target: Target, reference: ArrayReference, piece: Piece, axes: Axes
-) -> Axes:
+    files: Files, target: Target, reference: ArrayReference, piece: ArrayPiece, axes: AxisNames
+) -> AxisNames:
     """Return the axes that the program gives, without those that the index drops."""
     allowed = {SAMPLE, TIME, CHANNEL, POINT, COORDINATE, *target.grid}
     for x in axes:
@@ -238,7 +238,7 @@ def _given(
     return _plain(axes, target)
 
 
-def _plain(axes: Axes, target: Target) -> Axes:
+def _plain(axes: AxisNames, target: Target) -> AxisNames:
     """Write the coordinates of points as channels."""
     if target.kind == "coordinates":
         return tuple(CHANNEL if x == COORDINATE else x for x in axes)
@@ -249,8 +249,8 @@ def _check(
     files: Files,
     target: Target,
     reference: ArrayReference,
-    pieces: Sequence[Piece],
-    axes: Axes,
+    pieces: Sequence[ArrayPiece],
+    axes: AxisNames,
 ) -> None:
     """Refuse axes that are not those of the target, and arrays that differ."""
     first = pieces[0]

@@ -84,9 +84,8 @@ def bind_fields(
     )
 
 
-FieldChoice = Mapping[
-    str, tuple[str, ...] | None
-]  # which fields each port takes, None: nobody says
+# which fields each port takes; None: nobody says
+FieldChoice = Mapping[str, tuple[str, ...] | None]
 
 
 def _told(

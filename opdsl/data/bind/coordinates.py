@@ -60,7 +60,7 @@ class AxisCoordinates:
         return f"{first:.6g} .. {last:.6g} ({len(self.values)} points)"
 
 
-Coordinates = Mapping[str, AxisCoordinates]
+AxesCoordinates = Mapping[str, AxisCoordinates]
 
 
 def tolerance(values: NDArray[np.float64]) -> float:
@@ -72,7 +72,7 @@ def tolerance(values: NDArray[np.float64]) -> float:
 
 
 def thin_coordinates(
-    coordinates: Coordinates, axes: Sequence[str], kept: Sequence[slice]
+    coordinates: AxesCoordinates, axes: Sequence[str], kept: Sequence[slice]
 ) -> dict[str, AxisCoordinates]:
     """Select the points that a coarser grid keeps.
 
@@ -85,7 +85,7 @@ def thin_coordinates(
     return {k: x.thinned(slices[k]) for k, x in coordinates.items() if k in slices}
 
 
-def coordinate_difference(first: Coordinates, other: Coordinates) -> tuple[str, str] | None:
+def coordinate_difference(first: AxesCoordinates, other: AxesCoordinates) -> tuple[str, str] | None:
     """Return the first axis whose coordinates differ, in words of both files; None if all agree."""
     for name in dict.fromkeys((*first, *other)):
         a, b = first.get(name), other.get(name)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.data.bind.coordinates import Coordinates
+from opdsl.data.bind.coordinates import AxesCoordinates
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import (
@@ -66,7 +66,7 @@ class Fields:
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
-    coordinates: Coordinates = field(default_factory=dict)
+    coordinates: AxesCoordinates = field(default_factory=dict)
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.hdf5.safe_h5 import Hdf5File, open_hdf5
 from opdsl.diagnostics import fault
 
 HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from opdsl.data.arrays.containers.rows import listing_note
 from opdsl.data.arrays.formats import FORMATS as ARRAY_FORMATS
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.arrays.rows import listing_note
 from opdsl.data.bind.samples import Fields
 from opdsl.data.bind.suspects import suspects
 from opdsl.data.derive.coarsen import Layout, Resolution

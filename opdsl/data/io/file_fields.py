@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.coordinates import Coordinates
+from opdsl.data.bind.coordinates import AxesCoordinates
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout
 from opdsl.nn.points.batch import Values
@@ -38,7 +38,7 @@ class FileFields:
     layout: Layout
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
-    coordinates: Coordinates = field(default_factory=dict)
+    coordinates: AxesCoordinates = field(default_factory=dict)
     times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     orders: Mapping[str, int] = field(default_factory=dict)
 

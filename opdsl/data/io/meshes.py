@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.derive.simplices import KINDS, POINTS, sizes, split
-from opdsl.data.io.foreign import MeshFile, parse_mesh
+from opdsl.data.io.foreign.process import MeshFile, parse_mesh
+from opdsl.data.io.foreign.vtk_files import GRIDS, VTK, legacy_kind, require_vtk
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.data.io.unknown_layout import unknown_layout
-from opdsl.data.io.vtk_files import GRIDS, VTK, legacy_kind, require_vtk
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.files import open_regular
 

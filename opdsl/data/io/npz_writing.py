@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.io.hdf5_writing import write_errors
+from opdsl.data.io.hdf5.hdf5_writing import write_errors
 from opdsl.files import sync, sync_folder
 
 Append = Callable[[str, NDArray[Any]], None]

@@ -161,8 +161,8 @@ def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
         notes=notes,
         helps=(
             (
-                "save a dictionary of tensors with `torch.save`, or arrays with `numpy.savez`; other "
-                "Python objects are not read, since that can run code"
+                "save a dictionary of tensors with `torch.save`, or arrays with `numpy.savez`; "
+                "other Python objects are not read, since that can run code"
             ),
         ),
         file=source,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, layout_text
-from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
+from opdsl.data.io.hdf5.hdf5_writing import new_hdf5, write_errors
 
 LAYOUT = "opdsl_layout"
 ROLE = "opdsl_role"
@@ -29,7 +29,7 @@ ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of i
 CHUNK = 1 << 20  # bytes of the times of a sample that are stored, and read, together
 
 WellBoundary = Literal["WALL", "OPEN", "PERIODIC"]
-Ends = tuple[WellBoundary | None, WellBoundary | None]  # of an axis; None: not known
+WellEnds = tuple[WellBoundary | None, WellBoundary | None]  # of an axis; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class WellLayout:
     axes: Mapping[str, NDArray[np.float64]]
     roles: Mapping[str, Role]
     count: int
-    boundary: WellBoundary | Mapping[str, Ends]
+    boundary: WellBoundary | Mapping[str, WellEnds]
     layout: Layout
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
     walls: tuple[int, ...] = (0, -1)

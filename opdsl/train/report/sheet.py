@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from opdsl.train.report.pictures import (
     literal,
     saved,
 )
+from opdsl.train.report.series import CurveSeries, PlotAxes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[Any]
-Limits = tuple[float, float]
+ColourLimits = tuple[float, float]
 
 INK = "#1c2128"
 MISSING = "#d5d8dc"  # values that are not finite
@@ -39,38 +40,7 @@ LEGIBLE = 96  # dots per inch of an animation
 DURATION = 100  # milliseconds of a frame
 
 
-class GridAxes(NamedTuple):
-    """The axes of a grid: names, coordinates, and whether they are latitude and longitude."""
-
-    names: tuple[str, ...]
-    lines: tuple[Array, ...]
-    sphere: bool = False
-
-
-class Series(NamedTuple):
-    """One function of one sample, at one time or at several.
-
-    Attributes:
-        name: its heading.
-        frames: (*grid) with one or two axes, or (n,) on the points of a cloud, for each time.
-        place: where the values are.
-        colours: the colour map.
-    """
-
-    name: str
-    frames: Sequence[Array] | Array
-    place: GridAxes | Cloud
-    colours: str = "viridis"
-
-    @property
-    def dims(self) -> int:
-        """Dimensions of space in which the function is drawn."""
-        if isinstance(self.place, Cloud):
-            return int(self.place.points.shape[1])
-        return len(self.place.names)
-
-
-Rows = Sequence[Sequence[Series]]  # the functions of each sample
+Rows = Sequence[Sequence[CurveSeries]]  # the functions of each sample
 Update = Callable[[Array], None]
 
 
@@ -124,7 +94,7 @@ def sheet_gif(samples: Rows, numbers: Sequence[int], times: Sequence[str]) -> by
 
 def _table(
     samples: Rows, numbers: Sequence[int], times: Sequence[str], *, curves: bool
-) -> tuple[Figure, list[tuple[Series, Update]]]:
+) -> tuple[Figure, list[tuple[CurveSeries, Update]]]:
     """Draw a row for each sample and a column for each function.
 
     Args:
@@ -198,12 +168,12 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _axes(figure: Figure, cell: Any, series: Series) -> Axes:
+def _axes(figure: Figure, cell: Any, series: CurveSeries) -> Axes:
     axes: Axes = figure.add_subplot(cell, projection="3d" if series.dims == 3 else None)
     return axes
 
 
-def _height(series: Series) -> float:
+def _height(series: CurveSeries) -> float:
     """Return the height of a panel in inches, so that two axes are drawn to scale."""
     if series.dims != 2:
         return FLAT * WIDTH
@@ -212,7 +182,7 @@ def _height(series: Series) -> float:
     return float(np.clip(height, SHORTEST, TALLEST))
 
 
-def _extent(place: GridAxes | Cloud) -> tuple[float, float]:
+def _extent(place: PlotAxes | Cloud) -> tuple[float, float]:
     """Return how far the two axes of a drawing reach."""
     if isinstance(place, Cloud):
         across, up = np.ptp(place.points[:, :2], axis=0)
@@ -225,7 +195,7 @@ def _to_scale(across: float, up: float) -> bool:
     return 1 / STRETCH <= up / across <= STRETCH
 
 
-def _drawn(place: GridAxes) -> tuple[Array, Array]:
+def _drawn(place: PlotAxes) -> tuple[Array, Array]:
     """Return the coordinates across and up: longitude is across."""
     first, second = place.lines
     return (second, first) if place.sphere else (first, second)
@@ -239,13 +209,13 @@ def _edges(line: Array) -> Array:
     return np.concatenate([[2 * line[0] - middle[0]], middle, [2 * line[-1] - middle[-1]]])
 
 
-def _draw(axes: Axes, series: Series, limits: Limits) -> tuple[Any, Update]:
+def _draw(axes: Axes, series: CurveSeries, limits: ColourLimits) -> tuple[Any, Update]:
     """Draw the first frame; return what has colours, if anything, and how to draw another frame."""
     place, values = series.place, np.asarray(series.frames[0], np.float64)
     if series.dims == 1:
         return _draw_line(axes, series, limits)
     style = {"cmap": _colour_map(series.colours), "vmin": limits[0], "vmax": limits[1]}
-    if isinstance(place, GridAxes):
+    if isinstance(place, PlotAxes):
         return _draw_image(axes, place, values, style)
     if series.dims == 3:
         space: Any = axes  # Axes3D, which matplotlib's types do not tell apart
@@ -260,7 +230,7 @@ def _draw(axes: Axes, series: Series, limits: Limits) -> tuple[Any, Update]:
 
 
 def _draw_image(
-    axes: Axes, place: GridAxes, values: Array, style: dict[str, Any]
+    axes: Axes, place: PlotAxes, values: Array, style: dict[str, Any]
 ) -> tuple[Any, Update]:
     """Draw an image: the first axis across and the second one up, but latitude up on a sphere."""
     x, y = (_edges(line) for line in _drawn(place))
@@ -285,7 +255,7 @@ def _draw_image(
     return image, lambda frame: image.set_array(across(np.asarray(frame, np.float64)))
 
 
-def _line(series: Series) -> tuple[Array, Array, str]:
+def _line(series: CurveSeries) -> tuple[Array, Array, str]:
     """Return the coordinates of a curve, the order in which they rise, and their name."""
     place = series.place
     if isinstance(place, Cloud):
@@ -296,7 +266,7 @@ def _line(series: Series) -> tuple[Array, Array, str]:
     return line[order], order, name
 
 
-def _draw_line(axes: Axes, series: Series, limits: Limits) -> tuple[None, Update]:
+def _draw_line(axes: Axes, series: CurveSeries, limits: ColourLimits) -> tuple[None, Update]:
     x, order, name = _line(series)
     mark = "o" if len(x) == 1 else ""
     (curve,) = axes.plot(x, series.frames[0][order], color=COLOURS[0], lw=1.2, marker=mark)
@@ -308,7 +278,7 @@ def _draw_line(axes: Axes, series: Series, limits: Limits) -> tuple[None, Update
     return None, update
 
 
-def _draw_curves(axes: Axes, series: Series, limits: Limits) -> tuple[Any, Update]:
+def _draw_curves(axes: Axes, series: CurveSeries, limits: ColourLimits) -> tuple[Any, Update]:
     """Draw a curve for each time, the later ones lighter."""
     import matplotlib as mpl
     from matplotlib.cm import ScalarMappable
@@ -322,7 +292,7 @@ def _draw_curves(axes: Axes, series: Series, limits: Limits) -> tuple[Any, Updat
     return scale, lambda _: None
 
 
-def _dress_curves(axes: Axes, name: str, limits: Limits) -> None:
+def _dress_curves(axes: Axes, name: str, limits: ColourLimits) -> None:
     low, high = limits
     margin = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - margin, high + margin)
@@ -331,11 +301,11 @@ def _dress_curves(axes: Axes, name: str, limits: Limits) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _names(series: Series) -> tuple[str, ...]:
+def _names(series: CurveSeries) -> tuple[str, ...]:
     return () if isinstance(series.place, Cloud) else series.place.names
 
 
-def _thin_labels(axes: Axes, series: Series, *, left: bool, bottom: bool) -> None:
+def _thin_labels(axes: Axes, series: CurveSeries, *, left: bool, bottom: bool) -> None:
     """Keep the ticks at the edge of the sheet only; those of curves show different scales."""
     if isinstance(series.place, Cloud) and series.dims > 1:
         return
@@ -395,7 +365,7 @@ def _colour_map(name: str) -> Any:
     return mpl.colormaps[name].with_extremes(bad=MISSING)
 
 
-def _limits(arrays: Iterable[Array]) -> Limits:
+def _limits(arrays: Iterable[Array]) -> ColourLimits:
     """Return the range of all finite values."""
     parts = [finite(np.asarray(x, np.float64)) for x in arrays]
     parts = [x for x in parts if x.size]

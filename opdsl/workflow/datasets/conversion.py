@@ -19,13 +19,13 @@ from opdsl.data.io.dataset import stream_dataset
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.float_range import too_large
 from opdsl.data.io.formats import points
-from opdsl.data.io.well_writing import Ends, WellBoundary, WellLayout, write_well
+from opdsl.data.io.well_writing import WellBoundary, WellEnds, WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.nn.points.batch import all_values
 from opdsl.sampling import GridSampling, positions
 
-Box = Sequence[tuple[float, float]]  # the ends of each axis
+DomainBox = Sequence[tuple[float, float]]  # the ends of each axis
 
 PIECE = 16  # samples that are in memory at once
 BOUNDARIES: Mapping[EndKind | None, WellBoundary] = {
@@ -60,7 +60,7 @@ class ConvertOptions:
     outputs: Sequence[str] = ()
     vectors: Sequence[str] = ()
     times: int | None = None
-    box: Box | None = None
+    box: DomainBox | None = None
     sampling: GridSampling | None = None
 
 
@@ -335,7 +335,7 @@ def _axes(fields: Fields, options: ConvertOptions) -> dict[str, NDArray[np.float
     return lines
 
 
-def _boundaries(fields: Fields, axes: Iterable[str]) -> dict[str, Ends]:
+def _boundaries(fields: Fields, axes: Iterable[str]) -> dict[str, WellEnds]:
     known = {k: x.boundary for k, x in fields.coordinates.items()}
     ends = {k: known.get(k, (None, None)) for k in axes}
     return {k: (BOUNDARIES.get(x), BOUNDARIES.get(y)) for k, (x, y) in ends.items()}

@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from opdsl.data.arrays.containers.rows import ArrayRow, attributes_text, plain, rows
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.arrays.rows import ArrayRow, attributes_text, plain, rows
 from opdsl.data.bind.samples import Fields
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.data.derive.coarsen import Resolution

@@ -15,7 +15,7 @@ from opdsl.data.arrays.mapping import ArrayMap, MappedData, plan
 from opdsl.data.arrays.presets import PRESETS, Applied, applied
 from opdsl.data.arrays.reading import is_store, open_arrays
 from opdsl.data.arrays.references import matching, read_reference
-from opdsl.data.bind.coordinates import AxisCoordinates, Coordinates
+from opdsl.data.bind.coordinates import AxesCoordinates, AxisCoordinates
 from opdsl.data.bind.samples import Fields
 from opdsl.data.io.data_file import open_data_file
 from opdsl.data.io.formats import FORMATS
@@ -42,7 +42,7 @@ class MappedSource:
     """
 
     data: MappedData
-    coordinates: Coordinates
+    coordinates: AxesCoordinates
     notes: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
@@ -276,7 +276,7 @@ def _text(references: Sequence[str]) -> str:
 
 def _coordinates(
     listing: ArrayFile, targets: Sequence[Target], map_: ArrayMap, layout: Applied | None
-) -> Coordinates:
+) -> AxesCoordinates:
     """Read where the points of the axes of the grid are, if the file states it."""
     grid = next((x.grid for x in targets if x.kind == "grid"), ())
     found = {}

@@ -19,7 +19,8 @@ from opdsl.nn.points.batch import split_samples
 from opdsl.nn.points.geometry import Geometry
 from opdsl.sampling import positions
 from opdsl.train.report.pictures import Cloud
-from opdsl.train.report.sheet import GridAxes, Series, sheet_gif, sheet_png
+from opdsl.train.report.series import CurveSeries, PlotAxes
+from opdsl.train.report.sheet import sheet_gif, sheet_png
 from opdsl.workflow.datasets.conversion import is_sphere
 from opdsl.workflow.output import write_file
 
@@ -122,7 +123,7 @@ def _dims(fields: Fields, name: str) -> int:
 
 def _functions(
     fields: Fields, names: Sequence[str], sample: int, kept: Array, *, sphere: bool
-) -> Iterator[Series]:
+) -> Iterator[CurveSeries]:
     """Yield the functions of a sample: the components of its fields, at the times to be shown."""
     for name in names:
         steps = _steps(fields, name, split_samples(fields.values[name])[sample])
@@ -132,7 +133,7 @@ def _functions(
         for i in range(steps.shape[1]):
             label = name if steps.shape[1] == 1 else f"{name}, {i}"
             for title, frames, place in _views(fields, name, sample, steps[:, i], sphere=sphere):
-                yield Series(label + title, frames, place, colours)
+                yield CurveSeries(label + title, frames, place, colours)
 
 
 def _steps(fields: Fields, name: str, values: Tensor) -> Array:
@@ -144,7 +145,7 @@ def _steps(fields: Fields, name: str, values: Tensor) -> Array:
 
 def _views(
     fields: Fields, name: str, sample: int, frames: Array, *, sphere: bool
-) -> Iterator[tuple[str, Array, GridAxes | Cloud]]:
+) -> Iterator[tuple[str, Array, PlotAxes | Cloud]]:
     """Yield the drawings of one function: one, or the middle slices of a function in space."""
     home = fields.homes.get(name)
     if home is not None:
@@ -158,13 +159,13 @@ def _views(
         lines, axes = lines[:-1], axes[:-1]
     if len(lines) < 3:
         ball = len(lines) == 2 and (sphere or is_sphere(axes))
-        yield "", frames, GridAxes(axes, _degrees(lines) if _bare(fields, sphere) else lines, ball)
+        yield "", frames, PlotAxes(axes, _degrees(lines) if _bare(fields, sphere) else lines, ball)
         return
     for cut in (2, 1, 0):
         middle = len(lines[cut]) // 2
         rest = [i for i in range(3) if i != cut]
         title = f" at {axes[cut]} = {lines[cut][middle]:.3g}"
-        place = GridAxes(tuple(axes[i] for i in rest), tuple(lines[i] for i in rest))
+        place = PlotAxes(tuple(axes[i] for i in rest), tuple(lines[i] for i in rest))
         yield title, frames.take(middle, cut + 1), place
 
 

@@ -10,7 +10,7 @@ from posixpath import basename
 
 import numpy as np
 
-from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, SAMPLE, TIME, Axes
+from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, SAMPLE, TIME, AxisNames
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
 from opdsl.data.arrays.presets import GRID, PRESETS, Proposal
 from opdsl.data.arrays.reading import open_arrays
@@ -29,7 +29,7 @@ STEPS = 4  # of a rollout in training, at most
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class ProgramFunction:
     """An input or output of the program.
 
     Attributes:
@@ -44,7 +44,7 @@ class Function:
     channels: int
     kind: str
     references: tuple[str, ...] = ()
-    axes: Axes = ()
+    axes: AxisNames = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ class Contents:
     """
 
     path: str
-    inputs: tuple[Function, ...]
-    outputs: tuple[Function, ...]
+    inputs: tuple[ProgramFunction, ...]
+    outputs: tuple[ProgramFunction, ...]
     origin: str
     grid: tuple[GridAxis, ...] = ()
     dims: int = 0
     shared: bool = False
-    points: tuple[tuple[str, ...], Axes] = ((), ())
+    points: tuple[tuple[str, ...], AxisNames] = ((), ())
     steps: int = 0
 
 
@@ -121,7 +121,9 @@ def _of_layout(path: str, inputs: Sequence[str], outputs: Sequence[str]) -> Cont
     )
 
 
-def _functions(fields: Fields, path: str, names: Sequence[str], role: Role) -> tuple[Function, ...]:
+def _functions(
+    fields: Fields, path: str, names: Sequence[str], role: Role
+) -> tuple[ProgramFunction, ...]:
     """Return the functions of one side: those named, those that the file marks, `x` or `y`."""
     some = list(names) or [k for k, x in fields.roles.items() if x == role]
     if not some and PAIR.keys() <= fields.values.keys():
@@ -132,11 +134,11 @@ def _functions(fields: Fields, path: str, names: Sequence[str], role: Role) -> t
     return tuple(_function(fields, x) for x in some)
 
 
-def _function(fields: Fields, name: str) -> Function:
+def _function(fields: Fields, name: str) -> ProgramFunction:
     x = all_values(fields.values[name])
     kind = "points" if name in fields.homes else "grid" if x.ndim > 2 else "vector"
     port = _word(name)
-    return Function(port, x.shape[1], kind, (name,) if port != name else ())
+    return ProgramFunction(port, x.shape[1], kind, (name,) if port != name else ())
 
 
 def _grid_of_fields(fields: Fields) -> Iterator[GridAxis]:
@@ -204,7 +206,7 @@ def _chosen(file: ArrayFile, path: str, names: Sequence[str]) -> Iterator[tuple[
         yield name, file.arrays[match[0]]
 
 
-def _stated(file: ArrayFile, name: str, info: ArrayInfo) -> Axes:
+def _stated(file: ArrayFile, name: str, info: ArrayInfo) -> AxisNames:
     """Return the axes of an array that the file names, or (sample, *grid) of two to four axes."""
     words = tuple("time" if x == "t" else x or "" for x in info.axes)
     if words and all(words):
@@ -255,17 +257,17 @@ def _of_proposal(
 
 
 def _side(
-    file: ArrayFile, names: Sequence[str], axes: Mapping[str, Axes], usual: str
-) -> tuple[Function, ...]:
+    file: ArrayFile, names: Sequence[str], axes: Mapping[str, AxisNames], usual: str
+) -> tuple[ProgramFunction, ...]:
     """Return the functions of one side; several arrays of one grid become one function."""
     first = axes[names[0]]
     kind = (
         "points" if POINT in first else "grid" if set(first) - {SAMPLE, TIME, CHANNEL} else "vector"
     )
     if len(names) > 1 and all(axes[x] == first for x in names):
-        return (Function(usual, len(names), kind, tuple(names), first),)
+        return (ProgramFunction(usual, len(names), kind, tuple(names), first),)
     return tuple(
-        Function(
+        ProgramFunction(
             usual if usual in {"state", "next"} else _word(x),
             _length(file, x, axes[x], CHANNEL) if CHANNEL in axes[x] else 1,
             kind,
@@ -276,13 +278,13 @@ def _side(
     )
 
 
-def _length(file: ArrayFile, name: str, axes: Axes, axis: str) -> int:
+def _length(file: ArrayFile, name: str, axes: AxisNames, axis: str) -> int:
     info = file.arrays[matching(name, list(file.arrays))[0]]
     return info.shape[axes.index(axis)]
 
 
 def _grid_of_arrays(
-    file: ArrayFile, name: str, axes: Axes, names: Mapping[str, str], proposal: Proposal
+    file: ArrayFile, name: str, axes: AxisNames, names: Mapping[str, str], proposal: Proposal
 ) -> Iterator[GridAxis]:
     for i, (axis, word) in enumerate(names.items()):
         points = _length(file, name, axes, axis)

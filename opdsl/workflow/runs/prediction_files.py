@@ -16,7 +16,7 @@ from opdsl.data.derive.coarsen import Layout, layout_of, layout_on, sampling_of,
 from opdsl.data.io import npz_writing
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.data.io.well_writing import Ends, WellBoundary, WellLayout, write_well
+from opdsl.data.io.well_writing import WellBoundary, WellEnds, WellLayout, write_well
 from opdsl.diagnostics import fault
 from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Graph, Port
@@ -205,7 +205,7 @@ def _sphere_axes(domain: Domain, rows: int, columns: int) -> dict[str, NDArray[n
     return {latitude: np.degrees(np.arcsin(cosines.numpy())), longitude: east}
 
 
-def _boundaries(domain: Domain) -> dict[str, Ends]:
+def _boundaries(domain: Domain) -> dict[str, WellEnds]:
     """Return what The Well calls the condition at each end of each axis."""
     if domain.kind == "sphere":
         latitude, longitude = (x.name for x in domain.axes)
@@ -214,6 +214,6 @@ def _boundaries(domain: Domain) -> dict[str, Ends]:
     return {x.name: ("PERIODIC", "PERIODIC") if ring else _ends(x) for x, ring in pairs}
 
 
-def _ends(axis: Axis) -> Ends:
+def _ends(axis: Axis) -> WellEnds:
     lower, upper = (WALLS.get(x, "OPEN") for x in axis.ends or ("none", "none"))
     return lower, upper

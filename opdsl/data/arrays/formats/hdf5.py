@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, selected
+from opdsl.data.arrays.containers.admission import admit, selected
+from opdsl.data.arrays.containers.packing import decode, decoded_type
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
-from opdsl.data.arrays.packing import decode, decoded_type
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.hdf5_survey import Hdf5Array
-from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
+from opdsl.data.io.hdf5.safe_h5 import Hdf5File, open_hdf5
 
 MATLAB = b"MATLAB 7.3 MAT-file"
 MATLAB_EMPTY = "MATLAB_empty"  # the values of such an array are its shape

@@ -17,13 +17,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, damage, selected
+from opdsl.data.arrays.containers.admission import admit, damage, selected
+from opdsl.data.arrays.containers.inflated import Inflated
+from opdsl.data.arrays.containers.strided import Strided, dense, read_strided
 from opdsl.data.arrays.formats import ArrayFormat
-from opdsl.data.arrays.inflated import Inflated
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
-from opdsl.data.arrays.strided import Strided, dense, read_strided
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.hdf5_survey import DEFLATE, MOST_OBJECTS, SLACK
+from opdsl.data.io.hdf5.hdf5_survey import DEFLATE, MOST_OBJECTS, SLACK
 
 HEADER = 128  # bytes before the first variable
 VERSION = 124  # position of the version and of the mark of the byte order

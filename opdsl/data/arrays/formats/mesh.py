@@ -11,16 +11,22 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from opdsl.data.arrays.admission import damage
+from opdsl.data.arrays.containers.admission import damage
+from opdsl.data.arrays.containers.loaded import Loaded, LoadedArrays
+from opdsl.data.arrays.containers.vtk_grids import grid_arrays
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.loaded import Loaded, LoadedArrays
-from opdsl.data.arrays.vtk_grids import grid_arrays
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.foreign import SECONDS_PER_BYTE, CellBlock, MeshFile, ask_arrays, file_limits
+from opdsl.data.io.foreign.process import (
+    SECONDS_PER_BYTE,
+    CellBlock,
+    MeshFile,
+    ask_arrays,
+    file_limits,
+)
+from opdsl.data.io.foreign.vtk_files import GRID_ENDINGS, VTK, holds_grid, require_vtk
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.data.io.meshes import MESH_READERS, mesh_contents
-from opdsl.data.io.vtk_files import GRID_ENDINGS, VTK, holds_grid, require_vtk
 
 ENDINGS = (*MESH_READERS, *GRID_ENDINGS)
 POINT, CELL, COORDINATE, NODE, CHANNEL = "point", "cell", "coordinate", "node", "channel"

@@ -19,13 +19,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, damage, selected
+from opdsl.data.arrays.containers.admission import admit, damage, selected
+from opdsl.data.arrays.containers.packing import decode, decoded_type
+from opdsl.data.arrays.containers.strided import Strided, dense, read_strided
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
-from opdsl.data.arrays.packing import decode, decoded_type
-from opdsl.data.arrays.strided import Strided, dense, read_strided
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.hdf5_survey import MOST_ATTRIBUTE, MOST_OBJECTS
+from opdsl.data.io.hdf5.hdf5_survey import MOST_ATTRIBUTE, MOST_OBJECTS
 
 CDF = b"CDF"
 OFFSETS_64, DATA_64 = 2, 5

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opdsl.data.arrays.admission import damage
+from opdsl.data.arrays.containers.admission import damage
+from opdsl.data.arrays.containers.stored import Stored, StoredArrays
+from opdsl.data.arrays.containers.strided import dense
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.stored import Stored, StoredArrays
-from opdsl.data.arrays.strided import dense
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.npy_header import read_header, refuse_short
 

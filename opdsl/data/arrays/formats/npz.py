@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from opdsl.data.arrays.admission import damage
+from opdsl.data.arrays.containers.admission import damage
+from opdsl.data.arrays.containers.stored import Stored, StoredArrays, member_offset
+from opdsl.data.arrays.containers.strided import dense
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.stored import Stored, StoredArrays, member_offset
-from opdsl.data.arrays.strided import dense
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.npy_header import read_header, refuse_short
 from opdsl.safe_pt import inspect_zip

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from opdsl.data.arrays.admission import damage
+from opdsl.data.arrays.containers.admission import damage
+from opdsl.data.arrays.containers.pickled import Dataset, Pickled, Tensor, read_pickled
+from opdsl.data.arrays.containers.stored import Stored, StoredArrays
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.pickled import Dataset, Pickled, Tensor, read_pickled
-from opdsl.data.arrays.stored import Stored, StoredArrays
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.memory_budget import data_budget
 from opdsl.safe_pt import UnsafeFileError

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from opdsl.data.arrays.admission import damage
+from opdsl.data.arrays.containers.admission import damage
+from opdsl.data.arrays.containers.stored import BFLOAT16, Stored, StoredArrays
+from opdsl.data.arrays.containers.strided import dense
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile
-from opdsl.data.arrays.stored import BFLOAT16, Stored, StoredArrays
-from opdsl.data.arrays.strided import dense
 from opdsl.data.io.data_file import DataFile
 
 LENGTH = 8  # bytes of the length of the header, with which a file begins

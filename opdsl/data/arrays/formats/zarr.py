@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, damage, selected
+from opdsl.data.arrays.containers.admission import admit, damage, selected
+from opdsl.data.arrays.containers.packing import decode
+from opdsl.data.arrays.containers.zarr_metadata import ZarrArray, ZarrTree, read_tree
 from opdsl.data.arrays.formats import ArrayFormat
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
-from opdsl.data.arrays.packing import decode
-from opdsl.data.arrays.zarr_metadata import ZarrArray, ZarrTree, read_tree
 from opdsl.data.io.data_file import DataFile
-from opdsl.data.io.foreign import Limits, ask_arrays, outside
+from opdsl.data.io.foreign.process import Limits, ask_arrays, outside
 from opdsl.data.io.key_store import OutsideError, open_store
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import fault
 
-WORKER = "opdsl.data.io.foreign_zarr"
+WORKER = "opdsl.data.io.foreign.zarr_reader"
 ROOT = "data"  # name of an array that is the store itself
 METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 MOST_CHUNKS = 100_000  # in one read; each is a file

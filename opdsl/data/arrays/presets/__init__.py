@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from opdsl.data.arrays.axes import Axes, Target
+from opdsl.data.arrays.axes import AxisNames, Target
 from opdsl.data.arrays.listing import ArrayInfo
 from opdsl.registry import Registry
 
-Arrays = Mapping[str, ArrayInfo]
+ArrayInfos = Mapping[str, ArrayInfo]
 GRID = ("0", "1", "2", "3")  # the axes of the grid, in the order of the program
 
 
@@ -31,7 +31,7 @@ class Proposal:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    axes: Mapping[str, Axes]
+    axes: Mapping[str, AxisNames]
     points: tuple[str, ...] = ()
     coordinates: tuple[str, ...] = ()
 
@@ -46,7 +46,7 @@ class Preset:
     """
 
     summary: str
-    propose: Callable[[Arrays], Proposal | None]
+    propose: Callable[[ArrayInfos], Proposal | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Applied:
 
     preset: Preset
     fields: Mapping[str, tuple[str, ...]]
-    axes: Mapping[str, Axes]
+    axes: Mapping[str, AxisNames]
     coordinates: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -69,7 +69,7 @@ PRESETS: Registry[Preset] = Registry(__name__, "PRESET", "opdsl.data_presets")
 
 
 def applied(
-    preset: Preset, arrays: Arrays, targets: Sequence[Target], named: Container[str]
+    preset: Preset, arrays: ArrayInfos, targets: Sequence[Target], named: Container[str]
 ) -> Applied | None:
     """Apply a preset; None if its layout is not that of the file, or the model takes other things.
 

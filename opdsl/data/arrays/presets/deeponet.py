@@ -4,10 +4,10 @@ Source: Lu et al. 2021, arXiv:1910.03193; `TripleCartesianProd` of DeepXDE.
 """
 
 from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, SAMPLE
-from opdsl.data.arrays.presets import Arrays, Preset, Proposal
+from opdsl.data.arrays.presets import ArrayInfos, Preset, Proposal
 
 
-def propose(arrays: Arrays) -> Proposal | None:
+def propose(arrays: ArrayInfos) -> Proposal | None:
     """Recognise `X_train0`, `X_train1`, `y_train`, or the same with `test`."""
     for part in ("train", "test"):
         branch, trunk, values = f"X_{part}0", f"X_{part}1", f"y_{part}"

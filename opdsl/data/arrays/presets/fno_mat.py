@@ -4,10 +4,10 @@ Source: Li et al. 2021, arXiv:2010.08895, and the scripts of its repository.
 """
 
 from opdsl.data.arrays.axes import SAMPLE, TIME
-from opdsl.data.arrays.presets import GRID, Arrays, Preset, Proposal
+from opdsl.data.arrays.presets import GRID, ArrayInfos, Preset, Proposal
 
 
-def propose(arrays: Arrays) -> Proposal | None:
+def propose(arrays: ArrayInfos) -> Proposal | None:
     """Recognise `a` and `u` (Burgers, Navier-Stokes with times last), or `coeff` and `sol`."""
     if {"coeff", "sol"} <= arrays.keys() and len(arrays["coeff"].shape) == 3:
         grid = (SAMPLE, *GRID[:2])

@@ -4,13 +4,13 @@ Source: Takamoto et al. 2022, arXiv:2210.07182, and the writers in its repositor
 """
 
 from opdsl.data.arrays.axes import CHANNEL, SAMPLE, TIME
-from opdsl.data.arrays.presets import GRID, Arrays, Preset, Proposal
+from opdsl.data.arrays.presets import GRID, ArrayInfos, Preset, Proposal
 
 COMPONENTS = ("density", "pressure", "Vx", "Vy", "Vz")
 EACH = "*/data"  # a group for each sample
 
 
-def propose(arrays: Arrays) -> Proposal | None:
+def propose(arrays: ArrayInfos) -> Proposal | None:
     """Recognise compressible flow, Darcy flow, scalar trajectories, and groups of samples."""
     coordinates = tuple(x for x in ("x-coordinate", "y-coordinate", "z-coordinate") if x in arrays)
     flow = tuple(x for x in COMPONENTS if x in arrays)

@@ -4,10 +4,10 @@ Source: the Darcy example of NVIDIA's PhysicsNeMo.
 """
 
 from opdsl.data.arrays.axes import CHANNEL, SAMPLE
-from opdsl.data.arrays.presets import GRID, Arrays, Preset, Proposal
+from opdsl.data.arrays.presets import GRID, ArrayInfos, Preset, Proposal
 
 
-def propose(arrays: Arrays) -> Proposal | None:
+def propose(arrays: ArrayInfos) -> Proposal | None:
     """Recognise `Kcoeff` and `sol` (samples, 1, x, y)."""
     if not {"Kcoeff", "sol"} <= arrays.keys() or len(arrays["sol"].shape) != 4:
         return None

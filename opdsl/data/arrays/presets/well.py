@@ -3,15 +3,15 @@
 Source: Ohana et al. 2024, arXiv:2412.00568.
 """
 
-from opdsl.data.arrays.axes import CHANNEL, SAMPLE, TIME, Axes
+from opdsl.data.arrays.axes import CHANNEL, SAMPLE, TIME, AxisNames
 from opdsl.data.arrays.listing import ArrayInfo
-from opdsl.data.arrays.presets import GRID, Arrays, Preset, Proposal
+from opdsl.data.arrays.presets import GRID, ArrayInfos, Preset, Proposal
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1}
 DIMENSIONS = "dimensions"
 
 
-def propose(arrays: Arrays) -> Proposal | None:
+def propose(arrays: ArrayInfos) -> Proposal | None:
     """Recognise scalars and vectors; the program says which are inputs and outputs."""
     fields = {k: x for k, x in arrays.items() if k.partition("/")[0] in ORDERS}
     coordinates = [k for k in arrays if k.startswith(f"{DIMENSIONS}/") and not k.endswith("/time")]
@@ -21,7 +21,7 @@ def propose(arrays: Arrays) -> Proposal | None:
     return Proposal((), (), axes, coordinates=tuple(coordinates))
 
 
-def _axes(name: str, info: ArrayInfo, dims: int) -> Axes:
+def _axes(name: str, info: ArrayInfo, dims: int) -> AxisNames:
     """Return the axes of a field; () if its shape and its attributes contradict each other."""
     varying = info.attributes.get("dim_varying", [True] * dims)
     grid = [x for x, y in zip(GRID, varying, strict=False) if y] if len(varying) == dims else []

@@ -18,7 +18,6 @@ from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
-from opdsl.data.generate.problems.sine_laws import Distribution, SineLaw, sine_law
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
     coefficients_of,
@@ -26,6 +25,7 @@ from opdsl.data.generate.sampling.fourier import (
     on_grid,
 )
 from opdsl.data.generate.sampling.half_waves import sines
+from opdsl.data.generate.sampling.sine_laws import Distribution, SineLaw, sine_law
 from opdsl.data.generate.sampling.sine_series import amplitudes, squared_waves
 from opdsl.data.generate.solvers.periodic_reaction import grid_points, spectral, split
 from opdsl.data.progress import ProgressCallback
@@ -43,7 +43,7 @@ CLOSE = 1e-3  # of the two solutions, relative; 1e-5 to 1e-4 is observed
 
 
 @dataclass(frozen=True, slots=True)
-class Reaction:
+class AllenCahnReaction:
     """The law of the initial condition, e and t."""
 
     law: SineLaw
@@ -105,7 +105,7 @@ def generate(
         settings.outside("rate", rate, RATES),
         settings.outside("time", time, (1e-9, most)),
     )
-    reaction = Reaction(law, rate, time)
+    reaction = AllenCahnReaction(law, rate, time)
     gap = _gap(settings, reaction)
     basis = sines(settings.sampling, settings.resolution, np.arange(1, law.terms + 1))
 
@@ -150,7 +150,7 @@ def initial(a: Floats, modes: int) -> Coefficients:
     return coefficients_of(basis @ a @ basis.T, modes, 2)
 
 
-def final(a: Floats, reaction: Reaction) -> Coefficients:
+def final(a: Floats, reaction: AllenCahnReaction) -> Coefficients:
     """Return the coefficients (2 modes + 1, modes + 1) at time t."""
     start = initial(a, reaction.modes)
     return spectral(start, reaction.rate**2, reaction.time, reaction.steps)
@@ -172,7 +172,7 @@ def _sound(settings: GridSettings, index: int, after: Coefficients) -> None:
         raise settings.unsound(f"sample {index} has the value {largest:g} above its bound")
 
 
-def _gap(settings: GridSettings, reaction: Reaction) -> float:
+def _gap(settings: GridSettings, reaction: AllenCahnReaction) -> float:
     """Difference of the first sample from a solution by operator splitting, relative.
 
     Splitting is extrapolated from two steps: its error is of second order.

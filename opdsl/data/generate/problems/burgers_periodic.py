@@ -43,7 +43,7 @@ CLOSE = 1e-6  # of the two solutions, relative; 1e-7 to 1e-9 is observed
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class BurgersFlow:
     """The viscosity and the time of the output."""
 
     viscosity: float
@@ -92,7 +92,7 @@ def generate(
         settings.outside("viscosity", viscosity, VISCOSITIES),
         settings.outside("time", time, TIMES),
     )
-    flow = Flow(viscosity, time)
+    flow = BurgersFlow(viscosity, time)
     gap = _gap(settings, flow)
 
     def block(first: int) -> list[dict[str, Floats]]:
@@ -133,7 +133,7 @@ def initial(seed: int, index: int) -> Coefficients:
     return gaussian_series(seed, index, SIGMA / ((2 * np.pi * k) ** 2 + TAU**2))
 
 
-def final(start: Coefficients, flow: Flow) -> Coefficients:
+def final(start: Coefficients, flow: BurgersFlow) -> Coefficients:
     """Return the coefficients (..., flow.modes + 1) at time t."""
     return spectral(truncated(start, flow.modes, 1), flow.viscosity, flow.time, flow.steps)
 
@@ -143,7 +143,7 @@ def _first(count: int, blocks: Iterable[list[dict[str, Floats]]]) -> Iterator[di
     return (x for _, x in zip(range(count), samples, strict=False))
 
 
-def _gap(settings: GridSettings, flow: Flow) -> float:
+def _gap(settings: GridSettings, flow: BurgersFlow) -> float:
     """Difference of the first sample from the formula of Hopf, relative.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import Layout
+from opdsl.data.derive.coarsen import Layout, layout_of
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.memory_budget import data_budget
 from opdsl.data.io.well_writing import WellLayout, write_well
@@ -196,7 +196,4 @@ def _plan(
 
 def _layout(settings: GridSettings) -> Layout:
     """Return which points a coarser grid may keep."""
-    sampling = settings.sampling
-    if settings.periodic:
-        return "periodic" if sampling == "lower" else sampling
-    return "node" if sampling == "both" else sampling
+    return layout_of(settings.sampling, periodic=settings.periodic)

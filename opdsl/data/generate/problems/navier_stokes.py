@@ -68,7 +68,7 @@ LAWS: dict[str, _Law] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class TorusFlow:
     """The settings of a flow.
 
     Attributes:
@@ -150,7 +150,7 @@ def generate(
         settings.outside("fine grid", FINE[0] if fine is None else fine, FINE),
     )
     modes = _modes(law, nu) if fine is None else (fine - 1) // 3
-    flow = Flow(forcing, nu, end, max(frames, 1), wave, drag, max(modes, wave, 2))
+    flow = TorusFlow(forcing, nu, end, max(frames, 1), wave, drag, max(modes, wave, 2))
     checks = {"decay": _decay(settings, flow), "halving": _halving(settings, flow)}
 
     def sample(index: int) -> dict[str, Floats]:
@@ -192,7 +192,7 @@ def _modes(law: _Law, viscosity: float) -> int:
     return math.ceil(law.modes * max(1.0, math.sqrt(law.viscosity / viscosity) / 2))
 
 
-def initial(seed: int, index: int, flow: Flow) -> Coefficients:
+def initial(seed: int, index: int, flow: TorusFlow) -> Coefficients:
     """Draw the vorticity (2 modes + 1, modes + 1) at time 0 of a sample.
 
     Source: `random_fields.py` of Li et al. 2021: with tau = 7 and alpha = 5/2 the deviations are
@@ -214,7 +214,7 @@ def forcing(kind: Forcing, wave: int, modes: int) -> Coefficients:
     return f
 
 
-def _states(settings: GridSettings, index: int, flow: Flow) -> list[Coefficients]:
+def _states(settings: GridSettings, index: int, flow: TorusFlow) -> list[Coefficients]:
     """Return the states after time 0 of a sample.
 
     Raises:
@@ -233,7 +233,7 @@ def _states(settings: GridSettings, index: int, flow: Flow) -> list[Coefficients
     return states
 
 
-def _unresolved(index: int, flow: Flow, tail: float) -> OpError:
+def _unresolved(index: int, flow: TorusFlow, tail: float) -> OpError:
     points = flow.solver().torus.points
     return fault(
         "OP0604",
@@ -243,7 +243,7 @@ def _unresolved(index: int, flow: Flow, tail: float) -> OpError:
     )
 
 
-def _decay(settings: GridSettings, flow: Flow) -> float:
+def _decay(settings: GridSettings, flow: TorusFlow) -> float:
     """Error of the decay of a Taylor-Green vortex, relative.
 
     Raises:
@@ -260,7 +260,7 @@ def _decay(settings: GridSettings, flow: Flow) -> float:
     return error
 
 
-def _halving(settings: GridSettings, flow: Flow) -> float:
+def _halving(settings: GridSettings, flow: TorusFlow) -> float:
     """Change of the first sample, after a short time, when all steps are halved, relative.
 
     Raises:

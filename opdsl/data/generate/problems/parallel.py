@@ -13,15 +13,15 @@ from itertools import islice
 from typing import TypeVar
 
 Task = TypeVar("Task")
-Result = TypeVar("Result")
+SampleResult = TypeVar("SampleResult")
 
 AHEAD = 2  # tasks for each worker that are begun before their results are read
 
 
 @contextmanager
 def in_parallel(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Iterator[Result]]:
+    function: Callable[[Task], SampleResult], tasks: Iterable[Task], workers: int
+) -> Iterator[Iterator[SampleResult]]:
     """Yield the results in the order of the tasks; results do not depend on `workers`.
 
     When the block ends early, tasks that no thread has begun are dropped.
@@ -35,11 +35,13 @@ def in_parallel(
 
 def _in_order(
     pool: ThreadPoolExecutor,
-    function: Callable[[Task], Result],
+    function: Callable[[Task], SampleResult],
     tasks: Iterator[Task],
     ahead: int,
-) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque(pool.submit(function, x) for x in islice(tasks, ahead))
+) -> Iterator[SampleResult]:
+    waiting: deque[Future[SampleResult]] = deque(
+        pool.submit(function, x) for x in islice(tasks, ahead)
+    )
     while waiting:
         result = waiting.popleft().result()
         waiting.extend(pool.submit(function, x) for x in islice(tasks, 1))

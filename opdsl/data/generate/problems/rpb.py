@@ -59,7 +59,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "allen-cahn": Benchmark(allen_cahn.generate, _laws(), (256, 128, 128, 128), threads=True),
     "navier-stokes": Benchmark(shear_layer.generate, _laws(), (750, 128, 128, 128), threads=True),
     "darcy": Benchmark(
-        darcy.generate, {"in": {"scale": 0.1}, "out": {"scale": 0.05}}, (256, 128, 128, 128), True
+        darcy.generate,
+        {"in": dict(scale=0.1), "out": dict(scale=0.05)},  # noqa: C408  no table of blocks
+        (256, 128, 128, 128),
+        threads=True,
     ),
 }
 SPLITS = ("train", "valid", "test", "out")

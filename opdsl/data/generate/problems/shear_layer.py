@@ -16,7 +16,6 @@ from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
-from opdsl.data.generate.problems.sine_laws import Distribution
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
@@ -24,6 +23,7 @@ from opdsl.data.generate.sampling.fourier import (
     fourier_values,
     frequencies,
 )
+from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
 from opdsl.data.progress import ProgressCallback
 
@@ -42,14 +42,14 @@ SLACK = 1e-6  # by which the energy may grow
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class ShearLayers:
     """The law of the layers: rho, which is 2 pi times their width, and the waves P."""
 
     width: float
     waves: int
 
 
-LAWS = {"in": Layers(0.1, 10), "out": Layers(0.09, 12)}
+LAWS = {"in": ShearLayers(0.1, 10), "out": ShearLayers(0.09, 12)}
 
 
 def generate(
@@ -134,7 +134,7 @@ def solver(modes: int) -> VorticitySolver:
     return VorticitySolver(torus, np.where(viscous, -VISCOSITY * torus.squared, 0.0))
 
 
-def layer(seed: int, index: int, layers: Layers, n: int) -> Floats:
+def layer(seed: int, index: int, layers: ShearLayers, n: int) -> Floats:
     """Return the horizontal velocity (n, n) at j / n, before its divergence is removed."""
     fractions = ((1 + uniforms(seed, index, 2 * layers.waves)) / 2).reshape(2, -1)
     x = np.arange(n) / n
@@ -145,7 +145,7 @@ def layer(seed: int, index: int, layers: Layers, n: int) -> Floats:
     return np.asarray(np.where(shifted <= 0.5, lower, upper))
 
 
-def initial(seed: int, index: int, layers: Layers, torus: Torus) -> Coefficients:
+def initial(seed: int, index: int, layers: ShearLayers, torus: Torus) -> Coefficients:
     """Return the vorticity at time 0 of a sample, which its divergence-free part has too."""
     u = coefficients_of(layer(seed, index, layers, PER_MODE * torus.modes), torus.modes, 2)
     w = torus.vorticity(np.stack([u, np.zeros_like(u)]))
@@ -178,7 +178,7 @@ def energy(torus: Torus, w: Coefficients) -> float:
     return float(2 * squares.sum() - squares[:, 0].sum())
 
 
-def _halving(settings: GridSettings, layers: Layers, modes: int, time: float) -> float:
+def _halving(settings: GridSettings, layers: ShearLayers, modes: int, time: float) -> float:
     """Change of the first velocity, after a short time, when all steps are halved, relative.
 
     Raises:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
-from opdsl.data.generate.problems.sine_laws import Distribution
 from opdsl.data.generate.sampling.draws import uniforms
+from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
 
 Floats = NDArray[np.float64]
-Shape = Literal["smooth", "disc"]
+TransportShape = Literal["smooth", "disc"]
 
 FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 VELOCITY = (0.2, -0.2)
@@ -38,7 +38,7 @@ CLOSE = 1e-2  # of the area, relative; 1e-3 is observed
 
 def generate(
     *,
-    shape: Shape = "smooth",
+    shape: TransportShape = "smooth",
     distribution: Distribution = "in",
     time: float = 1.0,
     progress: ProgressCallback | None = None,

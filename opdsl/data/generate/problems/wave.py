@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
-from opdsl.data.generate.problems.sine_laws import (
+from opdsl.data.generate.sampling.half_waves import sines
+from opdsl.data.generate.sampling.sine_laws import (
     PLACES,
     Distribution,
     SineLaw,
@@ -24,7 +25,6 @@ from opdsl.data.generate.problems.sine_laws import (
     second_differences,
     sine_law,
 )
-from opdsl.data.generate.sampling.half_waves import sines
 from opdsl.data.generate.sampling.sine_series import SeriesValues, amplitudes, series, squared_waves
 from opdsl.data.progress import ProgressCallback
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-State = TypeVar("State", bound=NDArray[Any])  # real or complex coefficients
+SpectralState = TypeVar("SpectralState", bound=NDArray[Any])  # real or complex coefficients
 
 CONTOUR = 32  # points of the circle over which the coefficients are averaged
 
@@ -31,7 +31,9 @@ class ExponentialStepper:
         self._whole, self._half = np.exp(dt * linear), np.exp(dt * linear / 2)
         self._weights = _weights(linear, dt)
 
-    def advance(self, v: State, nonlinear: Callable[[State], State], steps: int) -> State:
+    def advance(
+        self, v: SpectralState, nonlinear: Callable[[SpectralState], SpectralState], steps: int
+    ) -> SpectralState:
         """Return the coefficients (..., *modes) after some steps.
 
         Args:
@@ -53,8 +55,12 @@ class ExponentialStepper:
 
 
 def etdrk4(
-    v: State, linear: Floats, nonlinear: Callable[[State], State], time: float, steps: int
-) -> State:
+    v: SpectralState,
+    linear: Floats,
+    nonlinear: Callable[[SpectralState], SpectralState],
+    time: float,
+    steps: int,
+) -> SpectralState:
     """Integrate v' = L v + N(v) over `time` in equal steps.
 
     Args:

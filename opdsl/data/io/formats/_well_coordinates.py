@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.bind.coordinates import AxisCoordinates, EndKind, EndKinds
-from opdsl.data.io.hdf5_survey import Hdf5Array
-from opdsl.data.io.safe_h5 import NUMBERS, Hdf5File
+from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
+from opdsl.data.io.hdf5.safe_h5 import NUMBERS, Hdf5File
 
 CONDITIONS: Mapping[str, EndKind] = {"PERIODIC": "periodic", "WALL": "wall", "OPEN": "open"}
 MOST_NUMBERS = 1 << 24  # of one array of coordinates or of one mask; larger ones are not read

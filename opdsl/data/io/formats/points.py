@@ -17,9 +17,9 @@ from opdsl.data.derive.coarsen import Resolution, refuse_on_points
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, ReadOptions
-from opdsl.data.io.hdf5_survey import Hdf5Array
-from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
-from opdsl.data.io.safe_h5 import Hdf5File
+from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
+from opdsl.data.io.hdf5.hdf5_writing import new_hdf5, write_errors
+from opdsl.data.io.hdf5.safe_h5 import Hdf5File
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry

@@ -22,8 +22,8 @@ from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
 from opdsl.data.io.formats._well_coordinates import coordinates_of
-from opdsl.data.io.hdf5_survey import Hdf5Array
-from opdsl.data.io.safe_h5 import Hdf5File, open_hdf5
+from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
+from opdsl.data.io.hdf5.safe_h5 import Hdf5File, open_hdf5
 from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.data.io.well_writing import LAYOUT, ORDERS, ROLE
 from opdsl.diagnostics import OpError, fault

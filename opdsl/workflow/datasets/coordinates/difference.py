@@ -12,7 +12,7 @@ from opdsl.ir.axes import Axis
 from opdsl.ir.spaces import Sampling
 
 Floats = NDArray[np.float64]
-Subject = Literal["points", "boundary"]
+ComparedDomain = Literal["points", "boundary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class CoordinateDifference:
         cures: what to change in the data, where the program cannot say what the file has.
     """
 
-    subject: Subject
+    subject: ComparedDomain
     file: str
     program: str
     cures: tuple[str, ...] = ()

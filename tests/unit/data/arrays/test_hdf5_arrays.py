@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.io import hyperslab
+from opdsl.data.io.hdf5 import hyperslab
 from opdsl.diagnostics import OpError
 
 RANDOM = np.random.default_rng(0)
@@ -178,7 +178,7 @@ def test_a_truncated_file_is_refused(write, part):
 
 def test_what_does_not_fit_into_memory_is_refused_and_a_part_is_read(write, monkeypatch):
     path = write(lambda f: f.create_dataset("u", data=np.zeros((100, 100))))
-    monkeypatch.setattr("opdsl.data.arrays.admission.data_budget", lambda: 10_000)
+    monkeypatch.setattr("opdsl.data.arrays.containers.admission.data_budget", lambda: 10_000)
     with open_arrays(path, "a.h5") as file:
         assert file.read("u", (slice(5),)).shape == (5, 100)
     assert "room for" in refused(path).message

@@ -180,5 +180,5 @@ def test_files_that_are_cut_among_their_values_are_refused(tmp_path, pv, name):
 
 def test_a_missing_library_names_the_extra(tmp_path, pv, monkeypatch):
     pv.PolyData(SQUARE, np.array([3, 0, 1, 2])).save(tmp_path / "a.vtp")
-    monkeypatch.setattr("opdsl.data.io.vtk_files.find_spec", lambda _: None)
+    monkeypatch.setattr("opdsl.data.io.foreign.vtk_files.find_spec", lambda _: None)
     assert "pip install 'opdsl[vtk]'" in refused(tmp_path / "a.vtp")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opdsl.data.arrays.packing import decode, decoded_type
+from opdsl.data.arrays.containers.packing import decode, decoded_type
 from opdsl.diagnostics import OpError
 
 PACKED = np.array([[-32767, -1, 0], [5, 100, 32767]], np.int16)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from opdsl.data.arrays.containers.rows import attributes_text, listing_note, plain, rows
 from opdsl.data.arrays.listing import ArrayInfo
-from opdsl.data.arrays.rows import attributes_text, listing_note, plain, rows
 
 
 @dataclass

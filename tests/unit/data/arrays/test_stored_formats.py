@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from opdsl.data.arrays import strided
+from opdsl.data.arrays.containers import strided
+from opdsl.data.arrays.containers.strided import Strided, dense, read_strided
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.arrays.strided import Strided, dense, read_strided
 from opdsl.diagnostics import OpError
 
 RANDOM = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_an_archive_that_expands_without_end_is_refused(tmp_path):
 
 def test_what_does_not_fit_into_memory_is_refused_and_a_part_is_read(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 100)))
-    monkeypatch.setattr("opdsl.data.arrays.admission.data_budget", lambda: 10_000)
+    monkeypatch.setattr("opdsl.data.arrays.containers.admission.data_budget", lambda: 10_000)
     with open_arrays(tmp_path / "a.npz", "a.npz") as file:
         with pytest.raises(OpError) as caught:
             file.read("x")

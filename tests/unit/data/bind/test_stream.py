@@ -11,7 +11,7 @@ from opdsl.data.bind.binding import bind_fields
 from opdsl.data.bind.samples import FieldRequest
 from opdsl.data.io import npz_writing
 from opdsl.data.io.dataset import open_dataset, stream_dataset
-from opdsl.data.io.safe_h5 import Hdf5File
+from opdsl.data.io.hdf5.safe_h5 import Hdf5File
 from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.diagnostics import OpError
 

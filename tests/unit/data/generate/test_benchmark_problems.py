@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from opdsl.data.generate.problems import allen_cahn, darcy, poisson, rpb, shear_layer, transport
-from opdsl.data.generate.problems.sine_laws import SineLaw
 from opdsl.data.generate.sampling.fourier import coefficients_of, gaussian_series, on_grid
+from opdsl.data.generate.sampling.sine_laws import SineLaw
 from opdsl.data.generate.sampling.smooth_field import smooth_field
 from opdsl.data.generate.solvers import periodic_reaction
 from opdsl.diagnostics import OpError

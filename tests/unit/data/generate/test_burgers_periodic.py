@@ -6,7 +6,7 @@ import pytest
 
 from opdsl.data import open_dataset
 from opdsl.data.generate.problems import burgers_periodic
-from opdsl.data.generate.problems.burgers_periodic import Flow, final, generate, initial
+from opdsl.data.generate.problems.burgers_periodic import BurgersFlow, final, generate, initial
 from opdsl.data.generate.sampling.fourier import on_grid
 from opdsl.data.generate.solvers.periodic_burgers import hopf, spectral
 from opdsl.diagnostics import OpError
@@ -34,7 +34,7 @@ def heat_quotient(c, nu, t, n):
 def test_both_solutions_are_the_quotient_of_solutions_of_the_heat_equation(viscosity, time):
     c = initial(4, 0)
     expected = heat_quotient(c, viscosity, time, 16)
-    u = on_grid(final(c, Flow(viscosity, time)), 2048, 1)[::128]
+    u = on_grid(final(c, BurgersFlow(viscosity, time)), 2048, 1)[::128]
     size = np.abs(expected).max()
     assert np.abs(u - expected).max() < 1e-6 * size
     assert np.abs(hopf(c, viscosity, time, np.arange(16) / 16) - expected).max() < 1e-8 * size

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from opdsl.data import open_dataset
-from opdsl.data.generate.problems.navier_stokes import Flow, forcing, generate, initial
+from opdsl.data.generate.problems.navier_stokes import TorusFlow, forcing, generate, initial
 from opdsl.data.generate.sampling.fourier import (
     coefficients_of,
     fourier_values,
@@ -128,7 +128,7 @@ def test_both_forcings_have_their_published_formula():
 
 
 def test_the_initial_vorticity_has_the_published_deviations():
-    flow = Flow("diagonal", 1e-3, 1.0, 1, 4, 0.0, 10)
+    flow = TorusFlow("diagonal", 1e-3, 1.0, 1, 4, 0.0, 10)
     c = np.stack([initial(1, i, flow) for i in range(600)])[:, [1, 2, 0], [1, 0, 3]]
     squared = 4 * np.pi**2 * np.array([2, 4, 9])
     expected = 2 * 7.0**3 * (squared + 49) ** -2.5
@@ -142,7 +142,7 @@ def test_files_hold_the_states_at_their_times(tmp_path):
     assert w.shape == (1, 3, 16, 16)
     assert np.array_equal(w[0, 0], pair["initial"][0, 0])
     assert w[0, -1] == pytest.approx(pair["final"][0, 0], abs=1e-6)
-    start = initial(5, 0, Flow("diagonal", 0.02, 0.25, 1, 4, 0.0, 21))
+    start = initial(5, 0, TorusFlow("diagonal", 0.02, 0.25, 1, 4, 0.0, 21))
     assert w[0, 0] == pytest.approx(fourier_values(start, "lower", 16, 2), abs=1e-6)
     with h5py.File(tmp_path / "b.h5") as f:
         assert f["dimensions/time"][()] == pytest.approx([0, 0.125, 0.25])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from opdsl.data import open_dataset
-from opdsl.data.generate.problems import poisson, sine_laws, wave
-from opdsl.data.generate.sampling import sine_series
+from opdsl.data.generate.problems import poisson, wave
+from opdsl.data.generate.sampling import sine_laws, sine_series
 from opdsl.diagnostics import OpError
 from opdsl.sampling import SAMPLINGS, positions
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.data.io import foreign
 from opdsl.data.io.dataset import open_dataset
+from opdsl.data.io.foreign import process as foreign
 from opdsl.data.io.meshes import read_mesh
 from opdsl.diagnostics import OpError
 
@@ -69,15 +69,15 @@ def test_the_reading_process_has_no_torch_and_is_used_again(tmp_path):
     (first,) = foreign._RUNNING
     read_mesh(tmp_path / "b.vtu")
     assert first in foreign._RUNNING
-    source = foreign.pkgutil.get_data("opdsl.data.io", "foreign_worker.py")
+    source = foreign.pkgutil.get_data("opdsl.data.io.foreign", "worker.py")
     assert b"torch" not in source
     assert not re.search(rb"^\s*(import|from) opdsl", source, re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", ["foreign_vtk", "foreign_zarr"])
+@pytest.mark.parametrize("module", ["vtk_reader", "zarr_reader"])
 def test_what_answers_in_the_reading_process_has_no_torch(module):
-    pytest.importorskip("vtkmodules" if module == "foreign_vtk" else "zarr", reason="an extra")
-    code = f"import sys, opdsl.data.io.{module}; sys.exit('torch' in sys.modules)"
+    pytest.importorskip("vtkmodules" if module == "vtk_reader" else "zarr", reason="an extra")
+    code = f"import sys, opdsl.data.io.foreign.{module}; sys.exit('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=False)  # noqa: S603  our own text
     assert result.returncode == 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opdsl.data.io.dataset import open_dataset
-from opdsl.data.io.safe_h5 import open_hdf5
+from opdsl.data.io.hdf5.safe_h5 import open_hdf5
 from opdsl.diagnostics import OpError
 
 SECRET = 1234.5
@@ -219,7 +219,7 @@ def test_what_is_no_number_is_refused(tmp_path, value):
 
 
 def test_too_many_objects_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.hdf5_survey.MOST_OBJECTS", 20)
+    monkeypatch.setattr("opdsl.data.io.hdf5.hdf5_survey.MOST_OBJECTS", 20)
 
     def fill(group):
         for i in range(30):
@@ -229,7 +229,7 @@ def test_too_many_objects_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_huge_attribute_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.hdf5_survey.MOST_ATTRIBUTE", 100)
+    monkeypatch.setattr("opdsl.data.io.hdf5.hdf5_survey.MOST_ATTRIBUTE", 100)
 
     def fill(group):
         group.attrs["big"] = np.zeros(64)

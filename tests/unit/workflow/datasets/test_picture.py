@@ -13,13 +13,13 @@ from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.diagnostics import OpError
 from opdsl.nn.points.geometry import Geometry
 from opdsl.train.report import sheet
-from opdsl.train.report.sheet import GridAxes, Series
+from opdsl.train.report.series import CurveSeries, PlotAxes
 from opdsl.workflow.datasets import picture
 from opdsl.workflow.datasets.picture import plot_dataset
 
 X, Y = np.linspace(0, 2, 8), np.linspace(0, 1, 5)
-LINE = GridAxes(("x",), (X,))
-PLANE = GridAxes(("x", "y"), (X, Y))
+LINE = PlotAxes(("x",), (X,))
+PLANE = PlotAxes(("x", "y"), (X, Y))
 
 
 @pytest.fixture
@@ -118,13 +118,13 @@ def test_the_first_axis_is_across_and_latitude_is_up():
 
     values = np.arange(40.0).reshape(8, 5)
     axes = Figure().add_subplot()
-    image, _ = sheet._draw(axes, Series("v", [values], PLANE), (0, 40))
+    image, _ = sheet._draw(axes, CurveSeries("v", [values], PLANE), (0, 40))
     assert np.array_equal(image.get_array(), values.T)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
     assert axes.get_aspect() == 1
-    globe = GridAxes(("lat", "lon"), (np.linspace(70, -70, 8), np.arange(5) * 72.0), sphere=True)
+    globe = PlotAxes(("lat", "lon"), (np.linspace(70, -70, 8), np.arange(5) * 72.0), sphere=True)
     axes = Figure().add_subplot()
-    image, _ = sheet._draw(axes, Series("v", [values], globe), (0, 40))
+    image, _ = sheet._draw(axes, CurveSeries("v", [values], globe), (0, 40))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lon", "lat")
     low, high = axes.get_ylim()
     assert low < high  # north is up
@@ -134,9 +134,9 @@ def test_the_first_axis_is_across_and_latitude_is_up():
 def test_uneven_points_have_cells_of_their_size():
     from matplotlib.figure import Figure
 
-    place = GridAxes(("x", "y"), (X**2, Y))
+    place = PlotAxes(("x", "y"), (X**2, Y))
     image, update = sheet._draw(
-        Figure().add_subplot(), Series("v", [np.ones((8, 5))], place), (0, 1)
+        Figure().add_subplot(), CurveSeries("v", [np.ones((8, 5))], place), (0, 1)
     )
     widths = np.diff(image.get_coordinates()[0, :, 0])
     assert widths[-1] > 5 * widths[1]
@@ -146,7 +146,10 @@ def test_uneven_points_have_cells_of_their_size():
 
 def test_curves_and_strips_are_pictures():
     frames = [np.sin(X + t) for t in range(3)]
-    for rows in ([[Series("u", frames, LINE)]], [[Series("u", [np.ones((8, 5))] * 3, PLANE)]]):
+    for rows in (
+        [[CurveSeries("u", frames, LINE)]],
+        [[CurveSeries("u", [np.ones((8, 5))] * 3, PLANE)]],
+    ):
         data = sheet.sheet_png(rows, [0], ["a", "b", "c"])
         with Image.open(io.BytesIO(data)) as image:
             assert image.format == "PNG"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, selected
+from opdsl.data.arrays.containers.admission import admit, selected
 from opdsl.data.arrays.listing import ArrayInfo
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from opdsl.data.arrays.containers.packing import FILLS, SCALES, decoded_type
 from opdsl.data.arrays.listing import ArrayInfo
-from opdsl.data.arrays.packing import FILLS, SCALES, decoded_type
-from opdsl.data.io.hdf5_survey import MOST_OBJECTS
+from opdsl.data.io.hdf5.hdf5_survey import MOST_OBJECTS
 from opdsl.data.io.key_store import KeyStore
 
 MOST_METADATA = 16 << 20  # bytes of the metadata of one array or group
@@ -33,7 +33,7 @@ PREFIX = "numcodecs."
 TYPES = {"bool"} | {f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)}
 FLOATS = {f"float{n}" for n in (16, 32, 64)}
 
-Json = Mapping[str, Any]
+ZarrJson = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ZarrArray:
     version: int
     info: ArrayInfo
     stored: np.dtype[Any]
-    packing: Json
+    packing: ZarrJson
     chunks: tuple[int, ...]
     codecs: tuple[str, ...]
 
@@ -77,7 +77,7 @@ class ZarrTree:
     """
 
     arrays: dict[str, ZarrArray]
-    groups: dict[str, Json]
+    groups: dict[str, ZarrJson]
     skipped: dict[str, str]
 
 
@@ -126,14 +126,14 @@ def read_tree(keys: KeyStore, source: str) -> ZarrTree:
     return tree
 
 
-def _version_2(keys: KeyStore, path: str) -> tuple[Json | None, Json]:
+def _version_2(keys: KeyStore, path: str) -> tuple[ZarrJson | None, ZarrJson]:
     prefix = f"{path}/" if path else ""
     array = _json(keys, f"{prefix}.zarray")
     metadata = array if array is not None else _json(keys, f"{prefix}.zgroup")
     return metadata, _json(keys, f"{prefix}.zattrs") or {}
 
 
-def _version_3(keys: KeyStore, path: str) -> tuple[Json | None, Json]:
+def _version_3(keys: KeyStore, path: str) -> tuple[ZarrJson | None, ZarrJson]:
     metadata = _json(keys, f"{path}/zarr.json" if path else "zarr.json")
     if metadata is None:
         return None, {}
@@ -142,18 +142,18 @@ def _version_3(keys: KeyStore, path: str) -> tuple[Json | None, Json]:
     return metadata if is_array else {}, attributes
 
 
-def _json(keys: KeyStore, key: str) -> Json | None:
+def _json(keys: KeyStore, key: str) -> ZarrJson | None:
     data = keys.get(key, MOST_METADATA)
     return None if data is None else _table(json.loads(data))
 
 
-def _table(value: Any) -> Json:
+def _table(value: Any) -> ZarrJson:
     if not isinstance(value, dict):
         raise TypeError("metadata are no table")
     return value
 
 
-def _array_2(path: str, metadata: Json, attributes: Json, source: str) -> ZarrArray | str:
+def _array_2(path: str, metadata: ZarrJson, attributes: ZarrJson, source: str) -> ZarrArray | str:
     kind = metadata["dtype"]
     dtype = np.dtype(kind) if isinstance(kind, str) else np.dtype("O")
     if dtype.kind not in NUMBERS:
@@ -171,7 +171,7 @@ def _array_2(path: str, metadata: Json, attributes: Json, source: str) -> ZarrAr
     return _array(path, layout, attributes, source)
 
 
-def _array_3(path: str, metadata: Json, attributes: Json, source: str) -> ZarrArray | str:
+def _array_3(path: str, metadata: ZarrJson, attributes: ZarrJson, source: str) -> ZarrArray | str:
     kind = metadata["data_type"]
     if not isinstance(kind, str) or kind not in TYPES | FLOATS:
         return str(kind)[:40]
@@ -199,10 +199,10 @@ class _Layout:
     chunks: tuple[int, ...]
     codecs: tuple[str, ...]
     names: Any
-    packing: Json
+    packing: ZarrJson
 
 
-def _array(path: str, layout: _Layout, attributes: Json, source: str) -> ZarrArray:
+def _array(path: str, layout: _Layout, attributes: ZarrJson, source: str) -> ZarrArray:
     shape, chunks, names = layout.shape, layout.chunks, layout.names
     if len(chunks) != len(shape) or 0 in chunks:
         raise ValueError(f"`{path}` has the shape {shape} and chunks {chunks}")
@@ -249,6 +249,6 @@ def _encoded(value: Any) -> Any:
     return value
 
 
-def _plain(attributes: Json) -> dict[str, Any]:
+def _plain(attributes: ZarrJson) -> dict[str, Any]:
     """Keep texts, numbers and lists of them."""
     return {k: v for k, v in attributes.items() if not isinstance(v, dict) and v is not None}

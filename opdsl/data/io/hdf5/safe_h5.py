@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.io.foreign import refuse_endless_hdf5
-from opdsl.data.io.hdf5_survey import Attributes, Hdf5Array, Survey
-from opdsl.data.io.hyperslab import read_hyperslab
+from opdsl.data.io.foreign.process import refuse_endless_hdf5
+from opdsl.data.io.hdf5.hdf5_survey import Attributes, Hdf5Array, Survey
+from opdsl.data.io.hdf5.hyperslab import read_hyperslab
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import OpError, fault
 

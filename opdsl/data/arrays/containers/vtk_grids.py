@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.loaded import Loaded
+from opdsl.data.arrays.containers.loaded import Loaded
 
 Array = NDArray[Any]
 CARTESIAN, INDICES = ("x", "y", "z"), ("i", "j", "k")
@@ -26,7 +26,7 @@ def grid_arrays(header: Mapping[str, Any], values: Mapping[str, Array]) -> dict[
     has them.
 
     Args:
-        header: of the answer of `foreign_vtk`.
+        header: of the answer of `vtk_reader`.
         values: its arrays, the first axis of the grid running fastest.
 
     Raises:
@@ -86,8 +86,8 @@ def _lines(
 ) -> list[Array] | None:
     """Return the coordinates on each axis; None if they depend on more than one index."""
     if "lines" in header:
-        lines = zip(header["lines"], dims, strict=True)
-        return None if header["turned"] else [a + h * np.arange(n) for (a, h), n in lines]
+        steps = zip(header["lines"], dims, strict=True)
+        return None if header["turned"] else [a + h * np.arange(n) for (a, h), n in steps]
     if all(k in values for k in COORDINATES):
         lines = [values[k] for k in COORDINATES]
         if [x.shape for x in lines] != [(n,) for n in dims]:

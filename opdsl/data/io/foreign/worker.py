@@ -4,7 +4,7 @@ A line of JSON on stdin names a file and what reading it may cost. The answer on
 length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. If
 a file needs more memory, the answer says so; if it needs more time, the process ends. A mesh is
 returned whole. HDF5 is traversed without its values, and an answer means that this terminates.
-Other modules (`foreign_vtk`, `foreign_zarr`) answer on their own.
+Other modules (`vtk_reader`, `zarr_reader`) answer on their own.
 """
 
 from __future__ import annotations

@@ -21,9 +21,10 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from opdsl.data.io.key_store import ArchiveStore, FolderStore, OutsideError, open_store
 
 LIBRARY = "zarr"
+NOTHING: tuple[str, ...] = ()
 
 
-class _ReadOnly(Store):  # type: ignore[misc]  # zarr may be absent where types are checked
+class _ReadOnly(Store):
     """The store of zarr through which it sees a `KeyStore`."""
 
     supports_writes = False
@@ -77,19 +78,19 @@ class _ReadOnly(Store):  # type: ignore[misc]  # zarr may be absent where types 
 
     async def list(self) -> AsyncIterator[str]:
         """List nothing: arrays are opened by their path."""
-        for x in ():
+        for x in NOTHING:
             yield x
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """List nothing; `prefix` is ignored."""
         del prefix
-        for x in ():
+        for x in NOTHING:
             yield x
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List nothing; `prefix` is ignored."""
         del prefix
-        for x in ():
+        for x in NOTHING:
             yield x
 
 

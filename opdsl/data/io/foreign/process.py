@@ -66,7 +66,7 @@ def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
 
     Args:
         path: the file.
-        form: a module of meshio, or `opdsl.data.io.foreign_vtk`.
+        form: a module of meshio, or `opdsl.data.io.foreign.vtk_reader`.
         source: the path as the user wrote it.
 
     Raises:
@@ -207,10 +207,10 @@ def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> Op
 
 
 class _Worker:
-    """A running process of `foreign_worker`."""
+    """A running process of `worker`."""
 
     def __init__(self) -> None:
-        source = pkgutil.get_data("opdsl.data.io", "foreign_worker.py") or b""
+        source = pkgutil.get_data("opdsl.data.io.foreign", "worker.py") or b""
         path = os.pathsep.join(x for x in sys.path if x)
         self.owner = os.getpid()
         self.process = subprocess.Popen(  # noqa: S603  this Python and our own text
@@ -268,8 +268,8 @@ class _Taker:
     """Reads one array after the other from the answer, at most so many bytes in all."""
 
     def __init__(self, stream: IO[bytes] | None, most: int) -> None:
-        assert stream is not None
-        self.stream, self.remaining = stream, most
+        self.stream: Any = stream  # a pipe, which has `readinto`
+        self.remaining = most
 
     def __call__(self, spec: list[Any] | None) -> NDArray[Any]:
         """Read an array of this number format and shape; without them it has no numbers."""
@@ -280,9 +280,9 @@ class _Taker:
         if dtype.kind not in "biuf" or min(shape, default=0) < 0 or self.remaining < 0:
             raise ValueError("the answer is larger than what was asked for")
         values = np.empty(shape, dtype)
-        view = memoryview(values.reshape(-1).view(np.uint8))
+        view = memoryview(values.reshape(-1).view(np.uint8).data)
         while view:
-            count = self.stream.readinto(view)  # type: ignore[attr-defined]  pipes have it
+            count = self.stream.readinto(view)
             if not count:
                 raise EOFError
             view = view[count:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from vtkmodules.vtkIOXML import (
     vtkXMLUnstructuredGridReader,
 )
 
-from opdsl.data.io.foreign_worker import packed
+from opdsl.data.io.foreign.worker import packed
 
 LIBRARY = "VTK"
 READERS = {
@@ -40,19 +40,20 @@ CELLS = STRAIGHT | SOLID | {2: "vertex", 4: "line", 21: "line3", 22: "triangle6"
 NUMBERS = "biuf"
 ERROR, WARNING = "ErrorEvent", "WarningEvent"
 
-Arrays = list[np.ndarray[Any, Any]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Named = dict[str, np.ndarray[Any, Any]]
+VtkArrays = list[np.ndarray[Any, Any]]
+to_numpy: Callable[[Any], np.ndarray[Any, Any]] = vtk_to_numpy
+VtkInts = np.ndarray[Any, np.dtype[np.int64]]
+NamedVtk = dict[str, np.ndarray[Any, Any]]
 
 
-def answer(request: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+def answer(request: dict[str, Any]) -> tuple[dict[str, Any], VtkArrays]:
     """Read a file.
 
     Args:
         request: `path`, and `kind`, the ending of the name without its dot.
 
     Returns:
-        For points and cells the header of a mesh, as `foreign_worker.packed` returns it. For a
+        For points and cells the header of a mesh, as `worker.packed` returns it. For a
         grid the points on each axis (`dims`), where they are, and arrays by name, the first axis
         running fastest.
     """
@@ -76,10 +77,10 @@ def _read(kind: str, path: str) -> Any:
             errors.append(" ".join(text.split()))
 
     note.CallDataType = "string0"  # type: ignore[attr-defined]  # VTK asks for it
-    window = vtkOutputWindow.GetInstance()
+    window: Any = vtkOutputWindow.GetInstance()
     observers = [window.AddObserver(x, note) for x in (ERROR, WARNING)]
     try:
-        reader = READERS[kind]()
+        reader: Any = READERS[kind]()
         if kind == "vtk":
             for name in ("Scalars", "Vectors", "Normals", "Tensors", "Fields", "TCoords"):
                 getattr(reader, f"ReadAll{name}On")()
@@ -103,7 +104,7 @@ def _fields(attributes: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     for i in range(attributes.GetNumberOfArrays()):
         array = attributes.GetArray(i)
         if array is not None:  # texts are no arrays of numbers
-            yield array.GetName() or f"array{i}", vtk_to_numpy(array)
+            yield array.GetName() or f"array{i}", to_numpy(array)
 
 
 # --- meshes -------------------------------------------------------------------------------------
@@ -114,13 +115,13 @@ class _Block:
     """Cells of one kind and number of corners: (cells, corners), and the number of each cell."""
 
     kind: str
-    corners: Ints
-    numbers: Ints
+    corners: VtkInts
+    numbers: VtkInts
 
 
 def _mesh(data: Any) -> SimpleNamespace:
     """Describe points and cells as meshio does: cells in blocks of one kind, with their values."""
-    points = vtk_to_numpy(data.GetPoints().GetData()) if data.GetPoints() else np.zeros((0, 3))
+    points = to_numpy(data.GetPoints().GetData()) if data.GetPoints() else np.zeros((0, 3))
     blocks = [_simple(x) for x in _blocks(data)]
     return SimpleNamespace(
         points=points,
@@ -138,7 +139,7 @@ def _blocks(data: Any) -> Iterator[_Block]:
     """Yield the cells of a data set by kind and number of corners."""
     if isinstance(data, vtkUnstructuredGrid):
         if data.GetNumberOfCells():
-            types = vtk_to_numpy(data.GetCellTypes())
+            types = to_numpy(data.GetCellTypes())
             for kind in np.unique(types):
                 name = CELLS.get(int(kind), f"VTK {kind}")
                 yield from _of_one_kind(data.GetCells(), name, 0, types == kind)
@@ -151,8 +152,8 @@ def _blocks(data: Any) -> Iterator[_Block]:
 
 
 def _of_one_kind(cells: Any, kind: str, first: int, chosen: Any) -> Iterator[_Block]:
-    offsets = vtk_to_numpy(cells.GetOffsetsArray()).astype(np.int64)
-    corners = vtk_to_numpy(cells.GetConnectivityArray()).astype(np.int64)
+    offsets = to_numpy(cells.GetOffsetsArray()).astype(np.int64)
+    corners = to_numpy(cells.GetConnectivityArray()).astype(np.int64)
     counts = np.diff(offsets)
     for count in np.unique(counts[chosen & (counts > 0)]):
         rows = np.flatnonzero(chosen & (counts == count))
@@ -177,11 +178,11 @@ def _simple(block: _Block) -> _Block:
 # --- grids --------------------------------------------------------------------------------------
 
 
-def _grid(data: Any) -> tuple[dict[str, Any], Arrays]:
+def _grid(data: Any) -> tuple[dict[str, Any], VtkArrays]:
     """Describe a grid; of points in a plane or on a line some `dims` are 1."""
     extent = data.GetExtent()
     dims = [last - first + 1 for first, last in zip(extent[::2], extent[1::2], strict=True)]
-    named: Named = {f"point_data/{k}": x for k, x in _fields(data.GetPointData())}
+    named: NamedVtk = {f"point_data/{k}": x for k, x in _fields(data.GetPointData())}
     named |= {f"cell_data/{k}": x for k, x in _fields(data.GetCellData())}
     header: dict[str, Any] = {"dims": dims}
     if hasattr(data, "GetSpacing"):
@@ -193,9 +194,9 @@ def _grid(data: Any) -> tuple[dict[str, Any], Arrays]:
         header["turned"] = turned != np.eye(3).tolist()
     elif hasattr(data, "GetXCoordinates"):
         get = (data.GetXCoordinates, data.GetYCoordinates, data.GetZCoordinates)
-        named |= {f"axis{i}": vtk_to_numpy(x()) for i, x in enumerate(get)}
+        named |= {f"axis{i}": to_numpy(x()) for i, x in enumerate(get)}
     else:
-        named["points"] = vtk_to_numpy(data.GetPoints().GetData())
+        named["points"] = to_numpy(data.GetPoints().GetData())
     numbers = {
         k: np.ascontiguousarray(x, x.dtype.newbyteorder("<"))
         for k, x in named.items()

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from math import prod
 
 from opdsl.data.arrays.listing import ArrayInfo
+from opdsl.data.io.hdf5.safe_h5 import LARGEST, NUMBERS
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.safe_h5 import LARGEST, NUMBERS
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
 

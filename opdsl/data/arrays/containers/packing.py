@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -123,8 +122,8 @@ def _number(name: str, value: Any, source: str) -> int | float:
         value = np.asarray(value).reshape(-1)[0]
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, Real):
-        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, int | float):
+        return value
     raise fault(
         "OP0610",
         f"the attribute `{name}` is {str(value)[:40]!r}, expected a number",

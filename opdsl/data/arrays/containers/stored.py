@@ -13,9 +13,9 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.arrays.admission import admit, damage, selected
+from opdsl.data.arrays.containers.admission import admit, damage, selected
+from opdsl.data.arrays.containers.strided import Strided, read_strided
 from opdsl.data.arrays.listing import ArrayInfo
-from opdsl.data.arrays.strided import Strided, read_strided
 
 BFLOAT16 = np.dtype("<V2")  # NumPy has no such number
 LOCAL_HEADER = 30  # bytes, before the name of a member of a zip archive

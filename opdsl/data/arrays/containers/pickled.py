@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from opdsl.data.arrays.stored import BFLOAT16, Stored, member_offset
-from opdsl.data.arrays.strided import Strided
+from opdsl.data.arrays.containers.stored import BFLOAT16, Stored, member_offset
+from opdsl.data.arrays.containers.strided import Strided
 from opdsl.safe_pt import LEGACY_PICKLES, TENSOR_DATASET, UnsafeFileError, inspect
 
 COUNT = 8  # bytes of the number of entries before each storage, in files of torch before 1.6

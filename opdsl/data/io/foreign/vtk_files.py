@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opdsl.diagnostics import fault
 
-VTK = "opdsl.data.io.foreign_vtk"
+VTK = "opdsl.data.io.foreign.vtk_reader"
 GRIDS = {"STRUCTURED_POINTS", "STRUCTURED_GRID", "RECTILINEAR_GRID"}
 GRID_ENDINGS = (".vti", ".vtr", ".vts")
 LEGACY = re.compile(  # a version, a title, the encoding, and the kind

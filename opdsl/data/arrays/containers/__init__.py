@@ -1,0 +1,1 @@
+"""Parts of the readers of containers: places in files, packing, pickles, stores."""

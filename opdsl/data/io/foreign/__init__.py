@@ -1,0 +1,1 @@
+"""Libraries that read untrusted files in a process of their own, with limits."""

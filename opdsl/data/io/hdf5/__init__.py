@@ -1,0 +1,1 @@
+"""HDF5: safe reading, writing whole files."""
