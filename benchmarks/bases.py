@@ -187,14 +187,14 @@ def sine_problem(
             "in": closed_form(generate, f"{name}_in", fields, samples=256, seed=2),
             "out": closed_form(generate, f"{name}_out", fields, **out),
         },
-        seconds=150,
+        seconds=200,
         batch=16,
         rate=4e-3,
         rows={
-            "sines and cosines": spec(name),
-            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
-            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
-            "UNet": lambda: UNet(64),
+            "sines and cosines": spec(name, modes=(12, 12), width=16),
+            "Fourier, padded": spec("fno_darcy", modes=(8, 8), width=16),
+            "neuraloperator": neuraloperator(16, 16, None),
+            "UNet": lambda: UNet(25),
         },
         norm=1,
     )
@@ -225,7 +225,7 @@ PROBLEMS: dict[str, Problem] = {
     "darcy_files": Problem(
         published("darcy_train_16"),
         {f"{n}x{n}": published(f"darcy_test_{n}") for n in (16, 32)},
-        seconds=35,
+        seconds=70,
         batch=16,
         rate=1e-2,
         rows={
