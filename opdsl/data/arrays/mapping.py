@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,11 @@ from opdsl.data.arrays.faults import disagree, no_window
 from opdsl.data.arrays.listing import ArrayFile
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 
 Array = NDArray[Any]
+MOST_OPEN = 16  # files: systems allow a few hundred to a process
+WIDEST = 8  # bytes of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,23 @@ class MappedData:
         Raises:
             OpError: OP0610, the values are damaged or too many for the memory.
         """
-        with ExitStack() as stack:
-            files = Opened(self.paths, self.source, stack)
+        size = (stop - start) * sum(self._numbers(x) for x in self.targets) * WIDEST
+        if size > (cap := data_budget()):
+            raise too_large_for_memory(f"{stop - start} samples", size, cap, self.source)
+        with Opened(self.paths, self.source) as files:
             return {x.name: self._values(x, files, start, stop) for x in self.targets}
+
+    def _numbers(self, target: Target) -> int:
+        """Count the numbers of a sample of a target, by the first of its arrays."""
+        total = 0
+        for part in self.parts[target.name]:
+            piece = part.pieces[0]
+            whole = prod(piece.shape) // part.count_of(piece)
+            if self.windows is not None and TIME in part.axes:
+                moments = len(_times(self.windows, target, 0, self.steps))
+                whole = whole // part.length(TIME) * moments
+            total += whole
+        return total
 
     def _values(self, target: Target, files: Opened, start: int, stop: int) -> Array | list[Array]:
         parts = self.parts[target.name]
@@ -113,9 +131,8 @@ class MappedData:
         count = len(self.starts)
         first, last = start // count, -(-stop // count)
         columns = [list(_samples(x, files, first, last)) for x in parts]
-        joined = [
-            np.concatenate(x, 1) for x in zip(*columns, strict=True)
-        ]  # times, channels, place
+        # each has times, channels and places as its axes
+        joined = [np.concatenate(x, 1) for x in zip(*columns, strict=True)]
         rows = [
             self._window(joined[i // count - first], target, self.starts[i % count])
             for i in range(start, stop)
@@ -132,21 +149,30 @@ class MappedData:
         return x.reshape(-1, *x.shape[2:])
 
 
-@dataclass(frozen=True, slots=True)
 class Opened:
-    """The files of a data set, each opened when it is needed."""
+    """The files of a data set, each opened when it is needed, and a few of them at a time."""
 
-    paths: Sequence[Path]
-    source: str
-    stack: ExitStack
-    files: dict[int, ArrayFile] = field(default_factory=dict)
+    def __init__(self, paths: Sequence[Path], source: str) -> None:
+        self.paths, self.source = paths, source
+        self._open: dict[int, tuple[ExitStack, ArrayFile]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stack, _ in self._open.values():
+            stack.close()
 
     def __getitem__(self, i: int) -> ArrayFile:
         """Return the i-th file."""
-        if i not in self.files:
+        if i not in self._open:
+            if len(self._open) == MOST_OPEN:
+                oldest = next(iter(self._open))
+                self._open.pop(oldest)[0].close()
             name = self.source if len(self.paths) == 1 else str(self.paths[i])
-            self.files[i] = self.stack.enter_context(open_arrays(self.paths[i], name))
-        return self.files[i]
+            stack = ExitStack()
+            self._open[i] = stack, stack.enter_context(open_arrays(self.paths[i], name))
+        return self._open[i][1]
 
 
 def plan(
@@ -165,8 +191,7 @@ def plan(
             stated and have no only reading, or do not fit; OP0662, trajectories too short for the
             windows; OP0663, a malformed reference; OP0610 and OP0615 as `open_arrays`.
     """
-    with ExitStack() as stack:
-        opened = Opened(paths, source, stack)
+    with Opened(paths, source) as opened:
         files = Files(tuple(paths), source, [opened[i].arrays for i in range(len(paths))])
     parts = {x.name: tuple(part_of(files, x, map_.fields, map_.axes, map_.timing)) for x in targets}
     samples = _agreed(files, parts)

@@ -1,5 +1,8 @@
 """Arrays of files become samples as the program says, compared with NumPy's own indexing."""
 
+import resource
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -104,6 +107,38 @@ def test_one_file_for_each_sample(tmp_path):
         np.savez(path, u=x[i])
     data = mapped(paths, [U], axes={"u": ("x", "y")})
     np.testing.assert_array_equal(data.read(1, 3)["u"][:, 0], x[1:])
+
+
+def test_more_files_than_may_be_open(tmp_path):
+    x = RNG.normal(size=(40, 4, 5))
+    paths = [tmp_path / f"{i}.h5" for i in range(40)]
+    for i, path in enumerate(paths):
+        saved(path, u=x[i])
+    data = mapped(paths, [U], axes={"u": ("x", "y")})
+    held = Path("/proc/self/fd")
+    open_files = len(list(held.iterdir())) if held.exists() else 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 30, hard))
+    try:
+        np.testing.assert_array_equal(data.read(0, 40)["u"][:, 0], x)
+        assert len(mapped(paths, [U], axes={"u": ("x", "y")})) == 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_windows_that_do_not_fit_into_memory_are_refused_before_they_are_read(
+    tmp_path, monkeypatch
+):
+    x = np.zeros((2, 50, 8, 8), np.float32)
+    fields, axes = {"u": ("x",), "v": ("x",)}, {"x": ("sample", "time", "x", "y")}
+    data = mapped(saved(tmp_path / "a.h5", x=x), [U, V], fields, axes, Windows(steps=30), 30)
+    numbers = len(data) * (1 + 30) * 64
+    monkeypatch.setattr("opdsl.data.arrays.mapping.data_budget", lambda: 8 * numbers - 1)
+    with pytest.raises(OpError) as error:
+        data.read(0, len(data))
+    assert error.value.diagnostics[0].code == "OP0610"
+    monkeypatch.setattr("opdsl.data.arrays.mapping.data_budget", lambda: 8 * numbers)
+    assert len(data.read(0, len(data))["v"]) == len(data)
 
 
 def test_several_files_hold_more_samples(tmp_path):
