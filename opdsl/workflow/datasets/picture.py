@@ -108,7 +108,8 @@ def _chosen(fields: Fields, names: Sequence[str]) -> list[str]:
             message = f"no field `{name}`; the data have {available}"
             helps = did_you_mean(name, fields.values)
             raise fault("OP0611", message, helps=helps, file=fields.source)
-    chosen = list(names or fields.values)
+    order = ("input", "unknown", "output")
+    chosen = list(names or sorted(fields.values, key=lambda x: order.index(fields.roles[x])))
     if not chosen:
         raise fault("OP0611", "the data have no fields", file=fields.source)
     return chosen
