@@ -29,9 +29,10 @@ def command(
         typer.Option("--output", metavar="NAME", help="What the model returns; repeatable."),
     ] = None,
 ) -> None:
-    """Write a first program for a data file: domain, inputs, outputs, data block and layers.
+    """Write a first program for a data file.
 
-    What the file does not state is not guessed: name inputs and outputs with options.
+    It has the domain, inputs, outputs, a data block and layers. What the file does not state is not
+    guessed: name inputs and outputs with options.
 
     Example: opdsl init flow.h5 -o flow.op
     """

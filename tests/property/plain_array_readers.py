@@ -49,7 +49,7 @@ def _pts(home: Path) -> tuple[Path, ...]:
         {"x": x, "nu": 0.5, "deep": {"half": x.bfloat16(), "view": x[1:, ::2]}},
         TensorDataset(x, x.float()),
         [{"x": x}, {"x": x[:2]}],
-        (x, x.T),
+        (x, x.mT),
     )
     paths = []
     for i, value in enumerate(values):

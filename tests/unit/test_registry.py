@@ -122,13 +122,19 @@ def test_members_are_the_modules_of_a_folder():
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
+        "allen_cahn",
         "burgers",
+        "burgers_periodic",
         "darcy",
+        "navier_stokes",
         "poisson",
         "poisson_shapes",
         "reaction_diffusion",
+        "rpb",
         "shallow_water",
+        "shear_layer",
         "surface",
+        "transport",
         "wave",
     )
     assert CHECKS.names() == ("hidden_pin", "latent_size", "too_many_modes", "unmet_ends")

@@ -197,11 +197,16 @@ class DataMap:
             if hdf5:
                 raise
             return False
-        pair = {"x", "y"} <= arrays.keys() and not self._vectors(targets)
-        if pair:
+        if self._is_pair(targets, arrays):
             return False
         published = _published(arrays, targets, self.map) is not None
         return hdf5 or published or self._all_named(targets, arrays)
+
+    def _is_pair(self, targets: Sequence[Target], arrays: Mapping[str, ArrayInfo]) -> bool:
+        """Whether a file is laid out as pairs `x` and `y`, whose channels come before the grid."""
+        pair = {"x", "y"} if any(x.output for x in targets) else {"x"}
+        named = {y for x in targets for y in self.map.fields.get(x.name, ())}
+        return pair <= arrays.keys() and named <= {"x", "y"} and not self._vectors(targets)
 
     def _vectors(self, targets: Sequence[Target]) -> bool:
         """Whether the model takes vectors beside functions, which the layout of pairs has not."""

@@ -206,7 +206,7 @@ def test_other_contents_are_named(tmp_path, held, told):
         (b"x,y\n1,2\n", "format is unknown"),
         (b"\x93NUMPY\x01\x00", "damaged"),
         (b"MATLAB 5.0 MAT-file, Platform", "MATLAB"),
-        (b"CDF\x01", "NetCDF"),
+        (b"CDF\x01", "damaged"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"PK\x03\x04 and then nothing", "damaged"),
         (b"\x80\x02 not a pickle", "damaged"),
