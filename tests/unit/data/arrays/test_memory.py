@@ -58,7 +58,14 @@ def write(path, ending, rows):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it measures with /proc")
 @pytest.mark.parametrize(
-    "ending", ["npy", "npz", "deflated.npz", "fortran.npy", "pt", "h5", "chunks.h5"]
+    "ending",
+    [
+        "npy",
+        "pt",
+        "chunks.h5",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("npz", "deflated.npz")),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("fortran.npy", "h5")),
+    ],
 )
 def test_a_slice_takes_memory_for_the_slice(tmp_path, ending):
     large, small = tmp_path / f"large.{ending}", tmp_path / f"small.{ending}"
