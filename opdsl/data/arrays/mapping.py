@@ -160,8 +160,8 @@ class Opened:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stack, _ in self._open.values():
-            stack.close()
+        for held in self._open.values():
+            held[0].close()
 
     def __getitem__(self, i: int) -> ArrayFile:
         """Return the i-th file."""
