@@ -60,8 +60,8 @@ def test_coordinates_that_nobody_states_are_noted(here):  # noqa: ARG001  the fo
 
 
 def test_vectors_keep_their_components_together(here):  # noqa: ARG001  the folder
-    told = data("data", "convert", "pair.pt", "--vector", "y", "-o", "pair.h5", "--json")
-    assert told["fields"] == {"x": "12 x 10", "y": "12 x 10 x 2"}
+    summary = data("data", "convert", "pair.pt", "--vector", "y", "-o", "pair.h5", "--json")
+    assert summary["fields"] == {"x": "12 x 10", "y": "12 x 10 x 2"}
     with h5py.File("pair.h5") as file:
         assert np.array_equal(file["t1_fields/y"][:, 0], np.moveaxis(Y[:, :2], 1, -1))
     fields = opdsl.open_dataset("pair.h5")

@@ -74,18 +74,18 @@ def test_the_interval_and_the_kind_of_the_points_are_those_of_the_file(here):
 
 def test_a_file_that_says_nothing_is_refused_with_the_command_to_write(here):
     np.savez("d.npz", coef=field(12, 17, 17), sol=field(12, 17, 17))
-    told = run("init", "d.npz", "-o", "m.op")
-    assert told.exit_code
-    assert "OP0660" in told.stderr
-    assert "opdsl init d.npz --input coef --output sol" in told.stderr
+    result = run("init", "d.npz", "-o", "m.op")
+    assert result.exit_code
+    assert "OP0660" in result.stderr
+    assert "opdsl init d.npz --input coef --output sol" in result.stderr
     assert not (here / "m.op").exists()
 
 
 def test_a_name_that_the_file_lacks_is_refused_with_the_nearest(here):
     np.savez("d.npz", coef=field(12, 17, 17), sol=field(12, 17, 17))
-    told = run("init", "d.npz", "--input", "coeff", "--output", "sol")
-    assert told.exit_code
-    assert "did you mean `coef`" in told.stderr
+    result = run("init", "d.npz", "--input", "coeff", "--output", "sol")
+    assert result.exit_code
+    assert "did you mean `coef`" in result.stderr
     assert not (here / "d.op").exists()
 
 

@@ -96,8 +96,8 @@ def well_trajectories():
             file[f"dimensions/{axis}"] = GRID[::2]
         file["dimensions/time"] = np.arange(7.0)
         file["t1_fields/velocity"] = field(3, 7, 16, 16, 2)
-        told = {"sample_varying": True, "time_varying": True, "dim_varying": [True, True]}
-        file["t1_fields/velocity"].attrs.update(told)
+        flags = {"sample_varying": True, "time_varying": True, "dim_varying": [True, True]}
+        file["t1_fields/velocity"].attrs.update(flags)
     data = 'fields { u = "velocity" v = "velocity" } windows { first = 0 }'
     return grid_program("f.hdf5", channels=2, data=data, steps=2), "f.hdf5", 3 * 5
 
@@ -338,10 +338,10 @@ def test_the_assumed_layout_is_said_with_the_block_that_says_it(here):
 def test_coordinates_of_a_published_layout_are_compared_with_the_domain(here):
     program, _, _ = pdebench_1d()
     (here / "m.op").write_text(program.replace("x: 0..1", "x: 0..6.28"))
-    told = run("train", "m.op", "--out", "run")
-    assert told.exit_code
-    assert "OP0657" in told.stderr
-    assert "x = 0 .. 0.96875" in told.stderr
+    result = run("train", "m.op", "--out", "run")
+    assert result.exit_code
+    assert "OP0657" in result.stderr
+    assert "x = 0 .. 0.96875" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -354,10 +354,10 @@ def test_coordinates_of_a_published_layout_are_compared_with_the_domain(here):
 def test_unclear_files_are_refused_with_what_they_hold_and_what_to_write(here, arrays, code, said):
     hdf5("f.h5", **{k: field(*x) for k, x in arrays.items()})
     (here / "m.op").write_text(grid_program("f.h5"))
-    told = run("train", "m.op", "--out", "run")
-    assert told.exit_code
-    assert code in told.stderr
-    assert said in told.stderr
+    result = run("train", "m.op", "--out", "run")
+    assert result.exit_code
+    assert code in result.stderr
+    assert said in result.stderr
     assert not (here / "run").exists()
 
 
@@ -381,16 +381,16 @@ def test_queries_of_which_nobody_says_the_sample_are_refused(here):
     np.savez("f.npz", X=field(90, 22), y=field(90, 1))
     data = 'path = "f.npz" fields { f = "X[:, :20]" P = "X[:, 20:]" u = "y" }'
     (here / "m.op").write_text(points_program(OPERATOR, data))
-    told = run("train", "m.op", "--out", "run")
-    assert told.exit_code
-    assert "OP0661" in told.stderr
+    result = run("train", "m.op", "--out", "run")
+    assert result.exit_code
+    assert "OP0661" in result.stderr
 
 
 def test_a_pickle_is_refused_with_what_to_do(here):
     with open("f.pkl", "wb") as file:  # noqa: PTH123
         pickle.dump({"u": np.zeros((4, 16, 16))}, file)
     (here / "m.op").write_text(grid_program("f.pkl"))
-    told = run("train", "m.op", "--out", "run")
-    assert told.exit_code
-    assert "OP0610" in told.stderr
-    assert "numpy.savez" in told.stderr
+    result = run("train", "m.op", "--out", "run")
+    assert result.exit_code
+    assert "OP0610" in result.stderr
+    assert "numpy.savez" in result.stderr

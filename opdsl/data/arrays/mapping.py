@@ -174,31 +174,34 @@ class Opened:
             self._open[i] = stack, stack.enter_context(open_arrays(self.paths[i], name))
         return self._open[i][1]
 
+    def list(self) -> Files:
+        """List the arrays of all files, without reading values.
 
-def plan(
-    paths: Sequence[Path], source: str, map_: ArrayMap, targets: Sequence[Target]
-) -> MappedData:
+        Raises:
+            OpError: as `open_arrays`.
+        """
+        arrays = [self[i].arrays for i in range(len(self.paths))]
+        return Files(tuple(self.paths), self.source, arrays)
+
+
+def plan(files: Files, map_: ArrayMap, targets: Sequence[Target]) -> MappedData:
     """Find the arrays of all inputs and outputs, and determine their axes, without reading values.
 
     Args:
-        paths: the files, in the order of their samples.
-        source: the path as the user wrote it.
+        files: with their arrays, in the order of their samples.
         map_: what the program says about the arrays.
         targets: inputs, outputs and domains of points of the model.
 
     Raises:
         OpError: OP0660, no array for an input or output; OP0661, the axes of an array are not
             stated and have no only reading, or do not fit; OP0662, trajectories too short for the
-            windows; OP0663, a malformed reference; OP0610 and OP0615 as `open_arrays`.
+            windows; OP0663, a malformed reference.
     """
-    with Opened(paths, source) as opened:
-        files = Files(tuple(paths), source, [opened[i].arrays for i in range(len(paths))])
     parts = {x.name: tuple(part_of(files, x, map_.fields, map_.axes, map_.timing)) for x in targets}
     samples = _agreed(files, parts)
     starts = _starts(files, map_, parts)
-    return MappedData(
-        tuple(paths), source, tuple(targets), parts, samples, starts, map_.windows, map_.steps
-    )
+    where = files.paths, files.source
+    return MappedData(*where, tuple(targets), parts, samples, starts, map_.windows, map_.steps)
 
 
 def _agreed(files: Files, parts: Mapping[str, Sequence[ArrayPart]]) -> int:

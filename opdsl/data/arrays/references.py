@@ -53,6 +53,12 @@ def read_reference(text: str) -> ArrayReference:
     return ArrayReference(text, match["name"].strip(), tuple(_index(x) for x in parts))
 
 
+def written(names: Sequence[str]) -> str:
+    """Write references as a program does: `"u"`, or `["p", "q"]` for several."""
+    texts = [f'"{x}"' for x in names]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
 def matching(name: str, names: Sequence[str]) -> list[str]:
     """List the arrays that a name means: itself, all that fit `*`, or the only one that ends so."""
     if name in names:

@@ -11,10 +11,10 @@ import numpy as np
 
 from opdsl.data.arrays.axes import SYNONYMS, Kind, Target, described
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
-from opdsl.data.arrays.mapping import ArrayMap, MappedData, plan
+from opdsl.data.arrays.mapping import ArrayMap, MappedData, Opened, plan
 from opdsl.data.arrays.presets import PRESETS, Applied, applied
 from opdsl.data.arrays.reading import is_store, open_arrays
-from opdsl.data.arrays.references import matching, read_reference
+from opdsl.data.arrays.references import matching, read_reference, written
 from opdsl.data.bind.coordinates import AxesCoordinates, AxisCoordinates
 from opdsl.data.bind.samples import Fields
 from opdsl.data.io.data_file import open_data_file
@@ -81,16 +81,16 @@ class DataMap:
         self._refuse_strangers(path)
         files = _files(path, None if self.divided else split)
         map_ = self._of_part(files, path, split) if self.divided else self.map
-        if len(files) > 1:
-            return MappedSource(plan(files, path, map_, targets), {})
-        with open_arrays(files[0], path) as listing:
-            arrays = listing.arrays
-            layout = _published(arrays, targets, map_)
+        with Opened(files, path) as opened:
+            listed = opened.list()
+            if len(files) > 1:
+                return MappedSource(plan(listed, map_, targets), {})
+            layout = _published(listed.arrays[0], targets, map_)
             if layout is not None:
                 fields = {**layout.fields, **map_.fields}
                 map_ = replace(map_, fields=fields, axes={**layout.axes, **map_.axes})
-            coordinates = _coordinates(listing, targets, map_, layout)
-        data = plan(files, path, map_, targets)
+            coordinates = _coordinates(opened[0], targets, map_, layout)
+        data = plan(listed, map_, targets)
         notes = (_assumed(path, layout, data),) if layout and layout.fields else ()
         return MappedSource(data, coordinates, notes)
 
@@ -261,7 +261,7 @@ def _published(
 
 def _assumed(path: str, layout: Applied, data: MappedData) -> Diagnostic:
     """Make OP0664: which published layout is assumed, and how to say the same in the program."""
-    fields = " ".join(f"{k} = {_text(x)}" for k, x in layout.fields.items())
+    fields = " ".join(f"{k} = {written(x)}" for k, x in layout.fields.items())
     parts = {y.text: y.axes for x in data.parts.values() for y in x}
     axes = " ".join(f"{k} = {described(v)}" for k, v in parts.items() if k.isidentifier())
     block = f"`fields {{ {fields} }}" + (f" axes {{ {axes} }}`" if axes else "`")
@@ -272,11 +272,6 @@ def _assumed(path: str, layout: Applied, data: MappedData) -> Diagnostic:
         severity="warning",
         file=path,
     )
-
-
-def _text(references: Sequence[str]) -> str:
-    texts = [f'"{x}"' for x in references]
-    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
 
 def _coordinates(

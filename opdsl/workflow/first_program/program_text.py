@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from opdsl.data.arrays.axes import described
+from opdsl.data.arrays.references import written
 from opdsl.diagnostics import fault
 from opdsl.workflow.first_program.contents import Contents, contents_of
 from opdsl.workflow.texts import format_text
@@ -157,9 +158,9 @@ def _data(x: Contents) -> Iterator[str]:
     """Yield the entries of the data block."""
     yield f'path = "{x.path}"'
     functions = [f for f in (*x.inputs, *x.outputs) if f.references]
-    fields = [f"{f.name} = {_references(f.references)}" for f in functions]
+    fields = [f"{f.name} = {written(f.references)}" for f in functions]
     if x.points[0]:
-        fields.append(f"P = {_references(x.points[0])}")
+        fields.append(f"P = {written(x.points[0])}")
     if fields:
         yield f"fields {{ {' '.join(fields)} }}"
     axes = [f"{f.name} = {described(f.axes)}" for f in functions if f.axes]
@@ -169,8 +170,3 @@ def _data(x: Contents) -> Iterator[str]:
         yield f"axes {{ {' '.join(axes)} }}"
     if x.steps:
         yield "windows { first = 0 }"
-
-
-def _references(names: Sequence[str]) -> str:
-    texts = [f'"{x}"' for x in names]
-    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

@@ -22,6 +22,7 @@ from opdsl.data.generate.sampling.fourier import (
     Coefficients,
     coefficients_of,
     fourier_values,
+    largest_at_end,
     on_grid,
 )
 from opdsl.data.generate.sampling.half_waves import sines
@@ -162,12 +163,11 @@ def _sound(settings: GridSettings, index: int, after: Coefficients) -> None:
     Raises:
         OpError: OP0617, a check failed.
     """
-    modes, size = after.shape[-1] - 1, np.abs(after)
     # so written that NaN fails
-    tail = float(max(size[modes : modes + 2].max(), size[:, -1].max()) / size.max())
+    tail = largest_at_end(after) / float(np.abs(after).max())
     if not tail <= TAIL:
         raise settings.unsound(f"sample {index} is cut off at {tail:.1e} of its coefficients")
-    largest = float(np.abs(on_grid(after, grid_points(modes), 2)).max())
+    largest = float(np.abs(on_grid(after, grid_points(after.shape[-1] - 1), 2)).max())
     if not largest <= 1 + SLACK:
         raise settings.unsound(f"sample {index} has the value {largest:g} above its bound")
 

@@ -23,6 +23,7 @@ from opdsl.data.generate.sampling.fourier import (
     fourier_values,
     frequencies,
     gaussian_series,
+    largest_at_end,
     truncated,
 )
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
@@ -224,12 +225,12 @@ def _states(settings: GridSettings, index: int, flow: TorusFlow) -> list[Coeffic
     with np.errstate(over="ignore", invalid="ignore"):
         states = list(flow.solver().states(start, flow.time / flow.frames, flow.frames))
     for w in states:
-        a, last = np.abs(w), flow.modes
+        a = np.abs(w)
         if not np.isfinite(a).all():
             raise settings.unsound(f"the solution of sample {index} diverges")
-        tail = max(a[last : last + 2].max(), a[:, last].max()) / max(a.max(), 1e-300)
+        tail = largest_at_end(w) / max(float(a.max()), 1e-300)
         if tail > TAIL:
-            raise _unresolved(index, flow, float(tail))
+            raise _unresolved(index, flow, tail)
     return states
 
 

@@ -22,6 +22,7 @@ from opdsl.data.generate.sampling.fourier import (
     coefficients_of,
     fourier_values,
     frequencies,
+    largest_at_end,
 )
 from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
@@ -161,10 +162,9 @@ def _sound(
     Raises:
         OpError: OP0617, a check failed.
     """
-    size = np.abs(torus.velocity(end)[0])
-    m = torus.modes
+    u = torus.velocity(end)[0]
     # so written that NaN fails
-    tail = float(max(size[m : m + 2].max(), size[:, -1].max()) / size.max())
+    tail = largest_at_end(u) / float(np.abs(u).max())
     if not tail <= TAIL:
         raise settings.unsound(f"sample {index} is cut off at {tail:.1e} of its coefficients")
     before, after = (energy(torus, w) for w in (start, end))

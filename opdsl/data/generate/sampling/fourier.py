@@ -54,6 +54,12 @@ def fourier_values(c: Coefficients, sampling: GridSampling, n: int, dims: int) -
     return u
 
 
+def largest_at_end(c: Coefficients) -> float:
+    """Return the largest modulus of the highest frequencies of a series on two axes."""
+    size, modes = np.abs(c), c.shape[-1] - 1
+    return float(max(size[modes : modes + 2].max(), size[:, -1].max()))
+
+
 def on_grid(c: Coefficients, n: int, dims: int) -> Floats:
     """Evaluate series at j / n, n >= 2K + 1, on each axis."""
     from scipy.fft import irfftn

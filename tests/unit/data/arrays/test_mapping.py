@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opdsl.data.arrays.axes import Target
-from opdsl.data.arrays.mapping import ArrayMap, Windows, plan
+from opdsl.data.arrays.mapping import ArrayMap, Opened, Windows, plan
 from opdsl.diagnostics import OpError
 
 RNG = np.random.default_rng(0)
@@ -24,7 +24,9 @@ def saved(path, **arrays):
 
 
 def mapped(paths, targets, fields=None, axes=None, windows=None, steps=None):
-    return plan(paths, "data", ArrayMap(fields or {}, axes or {}, windows, steps), targets)
+    with Opened(paths, "data") as opened:
+        files = opened.list()
+    return plan(files, ArrayMap(fields or {}, axes or {}, windows, steps), targets)
 
 
 def refused(*args, **kwargs):
@@ -212,67 +214,69 @@ def test_names_of_axes_in_the_file_are_the_axes(tmp_path):
 
 def test_channels_first_or_last_is_not_guessed(tmp_path):
     target = Target("u", "grid", 3, grid=("x", "y"))
-    told = refused(saved(tmp_path / "a.h5", u=np.zeros((4, 3, 8, 3))), [target])
-    assert told.code == "OP0661"
-    assert "(sample, channel, x, y) or (sample, x, y, channel)" in told.message
-    assert "axes { u = (sample, channel, x, y) }" in told.helps[0].text
+    refusal = refused(saved(tmp_path / "a.h5", u=np.zeros((4, 3, 8, 3))), [target])
+    assert refusal.code == "OP0661"
+    assert "(sample, channel, x, y) or (sample, x, y, channel)" in refusal.message
+    assert "axes { u = (sample, channel, x, y) }" in refusal.helps[0].text
 
 
 def test_ten_times_are_not_an_axis_of_the_grid(tmp_path):
-    told = refused(saved(tmp_path / "a.h5", u=np.zeros((12, 10, 16, 16))), [U])
-    assert told.code == "OP0661"
-    assert "(12, 10, 16, 16)" in told.message
-    assert any("(sample, time, x, y)" in x.text for x in told.helps)
+    refusal = refused(saved(tmp_path / "a.h5", u=np.zeros((12, 10, 16, 16))), [U])
+    assert refusal.code == "OP0661"
+    assert "(12, 10, 16, 16)" in refusal.message
+    assert any("(sample, time, x, y)" in x.text for x in refusal.helps)
 
 
 def test_an_array_that_is_not_there_lists_what_is(tmp_path):
-    told = refused(saved(tmp_path / "a.h5", coef=np.zeros((2, 4, 4)), sol=np.zeros((2, 4, 4))), [U])
-    assert told.code == "OP0660"
-    assert "`coef` (2, 4, 4), `sol` (2, 4, 4)" in told.notes[0]
+    refusal = refused(
+        saved(tmp_path / "a.h5", coef=np.zeros((2, 4, 4)), sol=np.zeros((2, 4, 4))), [U]
+    )
+    assert refusal.code == "OP0660"
+    assert "`coef` (2, 4, 4), `sol` (2, 4, 4)" in refusal.notes[0]
 
 
 @pytest.mark.parametrize("text", ["u[", "u[a]", "", "u[0][1]", "u[1.5]"])
 def test_a_malformed_reference(tmp_path, text):
-    told = refused(saved(tmp_path / "a.h5", u=np.zeros((2, 4, 4))), [U], {"u": (text,)})
-    assert told.code == "OP0663"
+    refusal = refused(saved(tmp_path / "a.h5", u=np.zeros((2, 4, 4))), [U], {"u": (text,)})
+    assert refusal.code == "OP0663"
 
 
 @pytest.mark.parametrize("text", ["u[7]", "u[0, 0, 0, 0]", "u[3:2]"])
 def test_an_index_outside_of_the_array(tmp_path, text):
-    told = refused(saved(tmp_path / "a.h5", u=np.zeros((2, 4, 4))), [U], {"u": (text,)})
-    assert told.code == "OP0661"
+    refusal = refused(saved(tmp_path / "a.h5", u=np.zeros((2, 4, 4))), [U], {"u": (text,)})
+    assert refusal.code == "OP0661"
 
 
 def test_trajectories_shorter_than_a_window(tmp_path):
     paths = saved(tmp_path / "a.h5", x=np.zeros((2, 5, 4, 4)))
     fields, axes = {"u": ("x",), "v": ("x",)}, {"x": ("sample", "time", "x", "y")}
-    told = refused(paths, [U, V], fields, axes, Windows(first=2, steps=3), 3)
-    assert told.code == "OP0662"
-    assert "have 5 times" in told.message
-    assert "needs 6" in told.message
+    refusal = refused(paths, [U, V], fields, axes, Windows(first=2, steps=3), 3)
+    assert refusal.code == "OP0662"
+    assert "have 5 times" in refusal.message
+    assert "needs 6" in refusal.message
 
 
 def test_different_numbers_of_samples(tmp_path):
     paths = saved(tmp_path / "a.h5", u=np.zeros((3, 4, 5)), v=np.zeros((2, 4, 5)))
-    told = refused(paths, [U, V])
-    assert (told.code, told.message) == (
+    refusal = refused(paths, [U, V])
+    assert (refusal.code, refusal.message) == (
         "OP0661",
         "the arrays differ in their number of samples: `u` 3, `v` 2",
     )
 
 
 def test_another_number_of_channels(tmp_path):
-    told = refused(
+    refusal = refused(
         saved(tmp_path / "a.h5", u=np.zeros((3, 2, 4, 5))),
         [U],
         axes={"u": ("sample", "channel", "x", "y")},
     )
-    assert told.code == "OP0613"
-    assert "`u` has 2 channels, `u` of the model has 1 channel" in told.message
+    assert refusal.code == "OP0613"
+    assert "`u` has 2 channels, `u` of the model has 1 channel" in refusal.message
 
 
 def test_an_axis_that_the_program_does_not_have(tmp_path):
     paths = saved(tmp_path / "a.h5", u=np.zeros((3, 4, 5)))
-    told = refused(paths, [U], axes={"u": ("sample", "x", "z")})
-    assert told.code == "OP0661"
-    assert "`z` is no axis of `u`" in told.message
+    refusal = refused(paths, [U], axes={"u": ("sample", "x", "z")})
+    assert refusal.code == "OP0661"
+    assert "`z` is no axis of `u`" in refusal.message
