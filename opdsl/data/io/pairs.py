@@ -14,6 +14,7 @@ from torch import Tensor
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.memory_budget import is_out_of_memory, out_of_memory
 from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
@@ -149,6 +150,8 @@ def reading(source: str, library: str) -> Iterator[None]:
         raise _damaged(source, str(error)) from error
     # torch, zipfile and NumPy raise a dozen types, depending on which byte is broken
     except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(source) from error
         text = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
         raise _damaged(source, "", (f"{library} says: {text}",) if text else ()) from error
 

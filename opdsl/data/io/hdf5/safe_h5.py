@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from opdsl.data.io.foreign.process import refuse_endless_hdf5
 from opdsl.data.io.hdf5.hdf5_survey import Attributes, Hdf5Array, Survey
 from opdsl.data.io.hdf5.hyperslab import read_hyperslab
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.memory_budget import (
+    data_budget,
+    is_out_of_memory,
+    out_of_memory,
+    too_large_for_memory,
+)
 from opdsl.diagnostics import OpError, fault
 
 NUMBERS = "biuf"  # kinds of NumPy types that are fields
@@ -155,6 +160,8 @@ def _damage(source: str) -> Iterator[None]:
         raise
     # h5py raises five types of its own accord, depending on which byte is broken
     except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(source) from error
         raise fault(
             "OP0610",
             "the HDF5 file is damaged or incomplete",
