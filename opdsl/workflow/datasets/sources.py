@@ -47,7 +47,7 @@ class Sources:
         if not in_memory(path):
             mapped = data_map and data_map.open(path, split)
             if data_map and mapped:
-                return _part(data_map.read(mapped, 0, samples), resolution, None)
+                return _part(data_map.read(mapped, range(samples or len(mapped))), resolution, None)
             return open_dataset(
                 path, split=split, resolution=resolution, samples=samples, layout=layout
             )
