@@ -100,6 +100,8 @@ class DataMap:
         rows: Sequence[int],
         names: Collection[str] | None = None,
         files: Opened | None = None,
+        *,
+        judged: bool = True,
     ) -> Fields:
         """Read samples of a data set.
 
@@ -108,6 +110,7 @@ class DataMap:
             rows: indices of samples.
             names: inputs, outputs and domains to read; all if None.
             files: those of the data set, which stay open; opened for this call if None.
+            judged: whether the fields get a fingerprint and suspects.
 
         Raises:
             OpError: OP0610, the values cannot be read, or there are fewer samples than asked for.
@@ -117,7 +120,7 @@ class DataMap:
             message = f"the data hold {len(data)} samples, {max(rows) + 1} were asked for"
             raise fault("OP0610", message, file=data.source)
         arrays = data.read(rows, names, files)
-        fields = Converter(self.graph, data.source).convert(arrays)
+        fields = Converter(self.graph, data.source, judged=judged).convert(arrays)
         grid = next((x.grid for x in data.targets if x.kind == "grid"), ())
         stated = {k: x for k, x in source.coordinates.items() if k in grid}
         named = len(stated) == len(grid) == len(fields.axes)
