@@ -9,7 +9,6 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
-from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
@@ -49,7 +48,8 @@ class PointSampleSet(Protocol):
         model_points: domain -> where its points are, for each sample or once for all; the module is
             called with them.
         weights: input or output -> quadrature weights, the length, area or volume that each point
-            stands for, where the data have them.
+            stands for, where the data have them, and zero where a value is masked; (samples or 1,
+            channels or 1, *grid), or packed.
     """
 
     @property
@@ -147,13 +147,13 @@ class DeviceLoader:
         if transform is not None:
             fields = transform(inputs | outputs)
             inputs, outputs = ({k: fields[k] for k in side} for side in (inputs, outputs))
-        shared_weights = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
-        packed_weights = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
+        shared_weights = {k: self._put(x) for k, x in self.weights.items() if len(x) == 1}
+        own_weights = {k: x for k, x in self.weights.items() if len(x) > 1}
         return Batch(
             _in_units(inputs, self.units.inputs),
             _in_units(outputs, self.units.outputs),
             places_on_device(self.places, rows, self.policy.device),
-            shared_weights | self._some(packed_weights, rows),
+            shared_weights | self._some(own_weights, rows),
         )
 
     def in_order(self, batch: int) -> Iterator[Batch]:
