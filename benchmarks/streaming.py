@@ -136,6 +136,8 @@ def waiting(folder: Path, memory_size: str, workers: int, steps: int) -> tuple[f
         "data.test_samples=16",
         "data.resolution=64",
         "data.coordinates=ignore",
+        "data.fields.a=u",
+        "data.fields.u=v",
         f"data.memory={memory_size}",
         f"data.workers={workers}",
         "device=cpu",

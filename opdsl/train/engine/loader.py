@@ -11,7 +11,6 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
-from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.prefetch import LoadedBatch, Prefetch, own_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
@@ -53,7 +52,8 @@ class PointSampleSet(Protocol):
         model_points: domain -> where its points are, for each sample or once for all; the module is
             called with them.
         weights: input or output -> quadrature weights, the length, area or volume that each point
-            stands for, where the data have them.
+            stands for, where the data have them, and zero where a value is masked; (samples or 1,
+            channels or 1, *grid), or packed.
     """
 
     @property
@@ -211,9 +211,7 @@ class DeviceLoader:
                 {k: select(x, rows) for k, x in side.items()}
                 for side in (self.inputs, self.outputs)
             )
-            some = {
-                k: select(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
-            }
+            some = {k: x if len(x) == 1 else select(x, rows) for k, x in self.weights.items()}
             yield LoadedBatch(inputs, outputs, some)
 
     def on_device(

@@ -35,7 +35,7 @@ from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
-from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.metrics.norms import GridAxes, measured_samples
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import Samplings
 
@@ -172,7 +172,7 @@ def measure(
     """Measure the errors over a loader, summed in float64."""
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
-    widths, vanishing = 0.0, 0
+    widths, bands, vanishing = 0.0, 0, 0
     with at_rest(module):
         for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
@@ -185,9 +185,11 @@ def measure(
             vanishing += int(zero.sum())
             if band:
                 loss = band_loss(outputs, truth, band, scales, some.weights)
-                widths += float(loss.sum(dtype=sum_dtype(loss)))
+                counted = measured_samples(some.weights.get(band.of or ""), len(loss))
+                widths += float(loss[counted.to(loss.device)].sum(dtype=sum_dtype(loss)))
+                bands += int(counted.sum())
     metrics = average(list(tallies.values()), vanishing)
-    return replace(metrics, pinball=widths / metrics.samples) if band else metrics
+    return replace(metrics, pinball=widths / max(bands, 1)) if band else metrics
 
 
 def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:

@@ -148,7 +148,8 @@ def interpolated_errors(  # noqa: PLR0913  as those of `evaluate`
                 wide = values.to(torch.promote_types(values.dtype, torch.float32))
                 fine = coarse.refine(wide, circular[name]) if name in circular else wide
                 truth = some.truth[name]
-                tally.add(fine, truth, grids[name], None, timed=loop is not None)
+                weights = some.weights.get(name)
+                tally.add(fine, truth, grids[name], weights, timed=loop is not None)
     return average(list(tallies.values()), 0)
 
 
