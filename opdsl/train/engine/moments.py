@@ -26,8 +26,8 @@ class Moments:
 
         Args:
             x: (samples, channels, *grid).
-            weights: (samples or 1, 1, *grid), not negative; values of weight zero are ignored. All
-                count alike if not given.
+            weights: (samples or 1, channels or 1, *grid), not negative; values of weight zero are
+                ignored. All count alike if not given.
             points: whether each point has a mean of its own; else it is over the points as well.
         """
         x = x.double()
@@ -38,7 +38,7 @@ class Moments:
                 count = torch.tensor(float(len(x)), dtype=torch.float64)
             mean = x.mean(axes, keepdim=True)
             return cls(count, _without(mean, axes), ((x - mean) ** 2).sum(axes))
-        w = weights.double().expand(len(x), 1, *x.shape[2:])
+        w = weights.double().expand(x.shape)
         x = torch.where(w > 0, x, 0.0)
         total = w.sum(axes, keepdim=True)
         mean = (x * w).sum(axes, keepdim=True) / torch.where(total > 0, total, 1.0)
@@ -63,12 +63,11 @@ class Moments:
 
     def pooled(self) -> "Moments":
         """Return the moments of each channel from those of each of its points."""
-        weight = self.weight.expand(self.mean.shape[1:])
-        flat = self.mean.flatten(1)
-        w = weight.reshape(1, -1)
-        mean = (flat * w).sum(1) / w.sum()
+        w = self.weight.expand(self.mean.shape).flatten(1)
+        flat, total = self.mean.flatten(1), w.sum(1)
+        mean = (flat * w).sum(1) / torch.where(total > 0, total, 1.0)
         squares = self.squares.flatten(1).sum(1) + ((flat - mean[:, None]) ** 2 * w).sum(1)
-        return Moments(w.sum(), mean, squares)
+        return Moments(total, mean, squares)
 
 
 def _without(x: Tensor, axes: list[int]) -> Tensor:

@@ -15,7 +15,7 @@ from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
 from opdsl.train.config.transforms import PointwiseMap
 from opdsl.train.engine.axis_rules import AxisRule
-from opdsl.train.engine.loader import FieldUnits, FieldValues, SampleSet
+from opdsl.train.engine.loader import AnySampleSet, FieldUnits, FieldValues
 from opdsl.train.engine.pointwise import PointwiseMaps
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.scales import ChannelScale, PointScale, SampleScale, Scale, per_channel
@@ -44,7 +44,7 @@ class Normaliser(nn.Module):
     @classmethod
     def fit(
         cls,
-        train: SampleSet,
+        train: AnySampleSet,
         kinds: Normalise,
         loop: Rollout | None = None,
         samplings: Samplings | None = None,

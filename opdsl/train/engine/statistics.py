@@ -13,9 +13,10 @@ from opdsl.nn.points.batch import Values, all_values, map_values, select, split_
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Normalise, statistics_source
 from opdsl.train.engine.axis_rules import AxisRule
-from opdsl.train.engine.loader import FieldValues, PointSampleSet, SampleSet
+from opdsl.train.engine.loader import AnySampleSet, FieldValues, StreamedSet, head_of
 from opdsl.train.engine.moments import Moments
 from opdsl.train.engine.pointwise import PointwiseMaps
+from opdsl.train.engine.prefetch import own_weights
 from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.engine.scales import (
     ChannelScale,
@@ -27,9 +28,11 @@ from opdsl.train.engine.scales import (
     positive_deviation,
     sample_statistics,
 )
+from opdsl.train.metrics.norms import step_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
-CHUNK = 64  # samples converted to float64 at a time
+CHUNK = 64  # samples that are looked at together, at most
+CHUNK_BYTES = 32 << 20  # bytes of them; the same for every machine, on which the last digits depend
 VECTOR = 2  # axes of values without a grid, (samples, channels)
 
 AxisRules = Mapping[str, Sequence[AxisRule]]
@@ -51,22 +54,38 @@ class SampleChunk:
     start: int
 
 
-def sample_chunks(train: SampleSet, samplings: Samplings | None = None) -> Iterator[SampleChunk]:
-    """Yield the samples of a set once, `CHUNK` at a time.
+def sample_chunks(train: AnySampleSet, samplings: Samplings | None = None) -> Iterator[SampleChunk]:
+    """Yield the samples of a set once, some at a time; a streamed set is read so.
 
     Args:
         train: the samples.
         samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
     """
-    own = train.weights if isinstance(train, PointSampleSet) else {}
-    weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
-    for start in range(0, len(train), CHUNK):
-        rows = range(start, min(start + CHUNK, len(train)))
-        ins, outs = (
-            {k: _rows(x, rows) for k, x in side.items()} for side in (train.inputs, train.outputs)
-        )
-        some = {k: _rows(w, rows) if len(w) == len(train) else w for k, w in weights.items()}
-        yield SampleChunk(ins, outs, some, start)
+    for rows in _pieces(train):
+        if isinstance(train, StreamedSet):
+            some = train.read(rows)
+            inputs, outputs, own = dict(some.inputs), dict(some.outputs), own_weights(some)
+        else:
+            inputs, outputs = (
+                {k: _rows(x, rows) for k, x in side.items()}
+                for side in (train.inputs, train.outputs)
+            )
+            own = {
+                k: _rows(w, rows) if len(w) == len(train) else w
+                for k, w in own_weights(train).items()
+            }
+        weights = field_weights(inputs | outputs, samplings or {}, own)
+        yield SampleChunk(inputs, outputs, weights, rows.start)
+
+
+def _pieces(train: AnySampleSet) -> Iterator[range]:
+    """Divide the samples into pieces of bounded size."""
+    head = head_of(train)
+    fields = [x for x in (*head.inputs.values(), *head.outputs.values()) if len(x)]
+    size = sum(all_values(x).nbytes // len(x) for x in fields)
+    step = max(1, min(CHUNK, CHUNK_BYTES // max(size, 1)))
+    for start in range(0, len(train), step):
+        yield range(start, min(start + step, len(train)))
 
 
 def _rows(x: Values, rows: range) -> Values:
@@ -138,29 +157,28 @@ class NormaliserFit:
         mapped = self._mapped(name, x, steps=steps)
         if mapped.dim() == VECTOR:
             self.vectors.add(name)
-        key, weights = f"{side}_{name}", _all_or_none(chunk.weights.get(name))
+        weights = _weights_of(chunk, name, x, len(mapped), steps=steps)
+        key = f"{side}_{name}"
         if kind == "point" and mapped.dim() > VECTOR:
             if isinstance(x, Packed):
                 raise own_points(name)
-            weights = weights if weights is None or len(weights) > 1 else None
-            weights = _for_steps(weights, mapped, x) if steps else weights
             _into(self.points, key, Moments.of(mapped, weights, points=True))
-            return
-        weights = _for_steps(weights, mapped, x) if steps else weights
-        _into(self.moments, key, Moments.of(mapped, weights))
+        else:
+            _into(self.moments, key, Moments.of(mapped, weights))
 
     def _add_residual(self, name: str, x: Values, source: str, chunk: SampleChunk) -> None:
         """Add an output less the mean of its input, by its deviation, without constant samples."""
-        weights = chunk.weights.get(name)
-        for inputs, output in _steps(chunk, x, self.loop):
+        weights = _weights_of(chunk, name, x, 0, steps=False)
+        for i, (inputs, output) in enumerate(_steps(chunk, x, self.loop)):
             given = map_values(inputs[source], lambda v: self._map(source, v.double()))
             m, s = sample_statistics(given, self.rules.get(source, ()), None)
             counted = (s > 0).to(s.dtype)
             v = map_values(output, lambda y: self._map(name, y.double()))
             m, s, w = (along(y, v) for y in (m, torch.where(s > 0, s, 1.0), counted))
             w = w.amin(1, keepdim=True)
-            own = _all_or_none(weights)
-            w = w.expand(-1, 1, *all_values(v).shape[2:]) if own is None else w * own
+            if weights is not None:
+                timed = self.loop is not None and weights.dim() > all_values(v).dim()
+                w = w * (weights[:, min(i, weights.shape[1] - 1)] if timed else weights)
             _into(self.moments, f"residual_{name}", Moments.of((all_values(v) - m) / s, w))
 
     def _map(self, name: str, x: Tensor) -> Tensor:
@@ -272,12 +290,23 @@ def _into(found: dict[str, Moments], key: str, moments: Moments) -> None:
     found[key] = found[key] + moments if key in found else moments
 
 
-def _all_or_none(weights: Values | None) -> Tensor | None:
-    return None if weights is None else all_values(weights)
+def _weights_of(
+    chunk: SampleChunk, name: str, x: Values, count: int, *, steps: bool
+) -> Tensor | None:
+    """Return the weights of a field, of each of its steps in time if those are samples.
 
-
-def _for_steps(weights: Tensor | None, mapped: Tensor, x: Values) -> Tensor | None:
-    """Repeat weights of each sample for each of its steps in time."""
-    if weights is None or len(weights) == 1:
-        return weights
-    return weights.repeat_interleave(len(mapped) // len(all_values(x)), 0)
+    Args:
+        chunk: the samples.
+        name: of the field.
+        x: its values.
+        count: samples and steps together.
+        steps: whether the values have an axis of time that becomes one of samples.
+    """
+    weights = chunk.weights.get(name)
+    weights = step_weights(weights, x) if steps else weights
+    if weights is None:
+        return None
+    values = all_values(weights)
+    if steps and 1 < len(values) < count:
+        return values.repeat_interleave(count // len(values), 0)
+    return values

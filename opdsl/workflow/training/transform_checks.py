@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.pointwise import PointwiseMaps
-from opdsl.train.engine.statistics import refuse_outside
+from opdsl.train.engine.statistics import refuse_outside, sample_chunks
+from opdsl.workflow.datasets.streamed import AnySamples
 
 
 def axis_rules(graph: Graph) -> dict[str, tuple[AxisRule, ...]]:
@@ -32,7 +32,7 @@ def _rules(domain: Domain) -> tuple[AxisRule, ...]:
     return tuple(rules)
 
 
-def refuse_unmapped(settings: Settings, sets: Iterable[Samples]) -> None:
+def refuse_unmapped(settings: Settings, sets: Iterable[AnySamples]) -> None:
     """Refuse held-out samples with inputs for which a map is not defined.
 
     Raises:
@@ -40,12 +40,13 @@ def refuse_unmapped(settings: Settings, sets: Iterable[Samples]) -> None:
     """
     maps = {k: PointwiseMaps(v) for k, v in settings.maps.items()}
     for samples in sets if maps else ():
-        for name in samples.inputs.keys() & maps.keys():
-            try:
-                refuse_outside(name, samples.inputs[name], maps[name])
-            except OpError as error:
-                (diagnostic,) = error.diagnostics
-                helps = tuple(x.text for x in diagnostic.helps)
-                raise fault(
-                    diagnostic.code, diagnostic.message, helps=helps, file=samples.source
-                ) from error
+        for chunk in sample_chunks(samples):
+            for name in chunk.inputs.keys() & maps.keys():
+                x, weights = chunk.inputs[name], chunk.weights.get(name)
+                try:
+                    refuse_outside(name, x, maps[name], chunk.start, weights)
+                except OpError as error:
+                    (diagnostic,) = error.diagnostics
+                    helps = tuple(y.text for y in diagnostic.helps)
+                    code, message = diagnostic.code, diagnostic.message
+                    raise fault(code, message, helps=helps, file=samples.source) from error
