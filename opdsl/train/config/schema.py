@@ -140,7 +140,11 @@ class Data(Section):
             the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
             data choose, as in runs of earlier versions.
         test: the test file or files, measured once at the end.
-        resolution: points on each axis to train at; as in the file if not given.
+        resolution: points on each axis to train at, every k-th of the file; as in the file if not
+            given.
+        resample: points on each axis, or a list with those of each, of another grid on which the
+            data are evaluated by the series of each axis; training and test data alike. It comes
+            after `resolution`, and `eval.resolutions` are reached the same way.
         skip: samples of `path` to leave out at its beginning, as where others learnt from them.
         samples: samples of `path` to use, those for validation among them; all if not given.
         test_samples: test samples to use, all if not given; without `test` so many of the last
@@ -166,6 +170,11 @@ class Data(Section):
     valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
     test: Annotated[str | list[str] | None, MOVED] = None
     resolution: Annotated[AtLeastOne | None, FIXED] = None
+    resample: Annotated[
+        Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None,
+        BeforeValidator(_nothing),
+        FIXED,
+    ] = None
     skip: Annotated[int, Field(ge=0), FIXED] = 0
     samples: Annotated[AtLeastOne | None, FIXED] = None
     test_samples: Annotated[AtLeastOne | None, FIXED] = None

@@ -330,8 +330,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     data = settings.data
     assert data.path is not None
     path = located(data.path, folder)
-    if data.resolution is not None:
-        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
+    size = data.resolution if data.resample is None else data.resample
+    if size is not None:
+        dims = graph.inputs[0].space.domain.dims
+        sizes = sizes_at(graph, (size,) * dims if isinstance(size, int) else tuple(size))
     else:
         data_map = binding_of(graph, settings).data_map
         part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None
