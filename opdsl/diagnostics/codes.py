@@ -166,6 +166,10 @@ CODES: dict[str, Code] = {
     "OP0662": Code("trajectories shorter than a window", "short-trajectories", Exit.DATA),
     "OP0663": Code("a reference names no array", "bad-reference", Exit.DATA),
     "OP0664": Code("a published layout is assumed", "assumed-layout", Exit.DATA),
+    "OP0670": Code("statistics of points that samples do not share", "point-statistics", Exit.DATA),
+    "OP0671": Code("a map is not defined for a value", "map-domain", Exit.DATA),
+    "OP0672": Code("statistics or maps break a symmetry", "broken-symmetry", Exit.USAGE),
+    "OP0673": Code("a grid cannot be resampled", "no-resampling", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

@@ -25,6 +25,7 @@ from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
 from opdsl.workflow.datasets.handles import Handle
 from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
+from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
 from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, bytes_of, survey
 from opdsl.workflow.errors import Warn, ignore
@@ -46,6 +47,7 @@ class Binding:
         coordinates: whether those that a file states have to be those of the domains.
         memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
         workers: processes that read batches ahead of their use.
+        resample: points on each axis of another grid, on which samples are evaluated by series.
     """
 
     graph: Graph
@@ -57,6 +59,7 @@ class Binding:
     coordinates: CoordinateCheck = "check"
     memory: int = 1 << 62
     workers: int = 0
+    resample: Resolution | None = None
 
     @property
     def data_map(self) -> DataMap:
@@ -76,7 +79,7 @@ class Binding:
         fields = self._compared(fields, (*self._present(), *self._output_ports()))
         if doubt := suspects_warning(fields):
             self.warn([doubt])
-        samples = self._bound(fields, self._outputs(), self._mapping(fields))
+        samples = self._resampled(self._bound(fields, self._outputs(), self._mapping(fields)))
         self.warn([*fields.notes, *samples.warnings])
         return samples
 
@@ -121,7 +124,13 @@ class Binding:
         """Bind some samples of a data set without warnings about it."""
         ports = (*self._present(), *self._output_ports())
         fields, _ = compare_with_domains(ports, fields, self.coordinates)
-        return self._bound(fields, self._outputs(), self._mapping(fields), judged=judged)
+        samples = self._bound(fields, self._outputs(), self._mapping(fields), judged=judged)
+        return self._resampled(samples)
+
+    def _resampled(self, samples: Samples) -> Samples:
+        """Evaluate samples on the grid of `resample`, if there is one."""
+        size = self.resample
+        return samples if size is None else Resampling(self.graph, size)(samples)
 
     @property
     def layout(self) -> Layout | None:
@@ -277,7 +286,12 @@ def binding_of(
         settings.data.coordinates,
         settings.data.memory_bytes,
         settings.data.workers,
+        _resolution(settings.data.resample),
     )
+
+
+def _resolution(size: int | list[int] | None) -> Resolution | None:
+    return tuple(size) if isinstance(size, list) else size
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -149,6 +149,7 @@ def outputs_of(
         steps: steps in time.
         hidden: outputs to leave out.
     """
+    run.operator.normaliser.refuse_outside(inputs)
     weight = next(run.module.parameters(), torch.empty(()))
     policy = policy_of(run.settings.precision, weight.device)
     loop, put, first = loop_of(run.graph, steps), _put(weight), torch.tensor([0])

@@ -50,6 +50,7 @@ from opdsl.workflow.folder.writing import (
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
+from opdsl.workflow.programs.transforms import refuse_bad_transforms
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -62,6 +63,7 @@ from opdsl.workflow.runs.rollout import loop_of
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
+from opdsl.workflow.training.transform_checks import axis_rules, refuse_unmapped
 
 
 def begin_run(
@@ -91,6 +93,7 @@ def begin_run(
     """
     refuse_used(run)
     symmetries = declared_symmetries(program.graph, resolved)
+    refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     refuse_bad_sizes(symmetries, sets.division.train)
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
@@ -183,6 +186,8 @@ class _Sets:
         if not held_out and division.held_out and settings.eval.resolutions:
             held_out, split = [division.held_out], "valid"
         tests = read_sets(held_out, settings.eval.resolutions, data.resolution, testing, sources)
+        valid = [division.valid] if division.valid is not None else []
+        refuse_unmapped(settings, [*valid, *tests.values()])
         return cls(division, tests, split, loop)
 
     @property
@@ -237,6 +242,7 @@ class _Training:
             self.run,
             axes_of=grid_axes(graph),
             samplings=latitude_samplings(graph),
+            rules=axis_rules(graph),
             meta=_meta(graph),
             resume=resume,
             listener=listener,
@@ -324,8 +330,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     data = settings.data
     assert data.path is not None
     path = located(data.path, folder)
-    if data.resolution is not None:
-        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
+    size = data.resolution if data.resample is None else data.resample
+    if size is not None:
+        dims = graph.inputs[0].space.domain.dims
+        sizes = sizes_at(graph, (size,) * dims if isinstance(size, int) else tuple(size))
     else:
         data_map = binding_of(graph, settings).data_map
         part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None
