@@ -11,6 +11,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -71,12 +72,11 @@ class Prefetch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about more processes than processors
             self._loader = self._loader or _loader(self._samples, self._order)
-            items = iter(self._loader)
+            with _watched():
+                items = iter(self._loader)
         for _ in order:
-            try:
+            with _watched():
                 item = next(items)
-            except RuntimeError as error:
-                raise _ended() from error
             if isinstance(item, OpError):
                 raise item
             yield LoadedBatch(*map(_tensors, item))
@@ -162,8 +162,15 @@ def _prepare_process(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def _ended() -> OpError:
-    message = "a process that reads samples has ended before its time"
-    notes = ("the system ends processes when memory is short",)
-    helps = ("lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",)
-    return fault("OP0630", message, notes=notes, helps=helps)
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Turn what torch raises about a process that has ended into OP0630."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = "a process that reads samples has ended before its time"
+        notes = ("the system ends processes when memory is short",)
+        helps = (
+            "lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",
+        )
+        raise fault("OP0630", message, notes=notes, helps=helps) from error
