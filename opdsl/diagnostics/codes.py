@@ -166,6 +166,10 @@ CODES: dict[str, Code] = {
     "OP0662": Code("trajectories shorter than a window", "short-trajectories", Exit.DATA),
     "OP0663": Code("a reference names no array", "bad-reference", Exit.DATA),
     "OP0664": Code("a published layout is assumed", "assumed-layout", Exit.DATA),
+    "OP0680": Code("values are missing", "missing-values", Exit.DATA),
+    "OP0681": Code("a mask does not fit", "bad-mask", Exit.DATA),
+    "OP0682": Code("samples are masked everywhere", "masked-samples", Exit.DATA),
+    "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

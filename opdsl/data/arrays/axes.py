@@ -45,6 +45,8 @@ class Target:
         output: whether it is an output.
         timed: whether it has a value at each step in time: an output of a rollout, and an input
             that does not come back.
+        mask: whether the array says which values of an input or output count; the name is then
+            `masks.NAME`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     grid: tuple[str, ...] = ()
     output: bool = False
     timed: bool = False
+    mask: bool = False
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -101,7 +101,8 @@ class MappedData:
         Returns:
             For each input and output (samples, channels, *grid), the times before the components
             where they are channels; for domains (samples, points, coordinates), or without samples
-            where all share them. A list of samples where the numbers of points differ.
+            where all share them; for masks that all share (1, channels, *grid). A list of samples
+            where the numbers of points differ.
 
         Raises:
             OpError: OP0610, the values are damaged or too many for the memory.
@@ -128,6 +129,9 @@ class MappedData:
         parts = self.parts[target.name]
         if target.kind == "coordinates" and all(x.samples is None for x in parts):
             return np.concatenate([_shared(x, files) for x in parts], -1)
+        if target.mask and all(self._constant(x) for x in parts):
+            once = [_ordered(x, _read(x, x.pieces[0], files, None))[0] for x in parts]
+            return self._window(np.concatenate(once, 1), target, 0)[None]
         count = len(self.starts)
         first, last = start // count, -(-stop // count)
         columns = [list(_samples(x, files, first, last)) for x in parts]
@@ -140,6 +144,10 @@ class MappedData:
         if target.kind == "coordinates":
             rows = [np.moveaxis(x, 0, -1) for x in rows]
         return rows if len({x.shape for x in rows}) > 1 else np.stack(rows)
+
+    def _constant(self, part: ArrayPart) -> bool:
+        """Whether an array is the same in all samples and windows."""
+        return part.samples is None and (self.windows is None or TIME not in part.axes)
 
     def _window(self, x: Array, target: Target, start: int) -> Array:
         """Merge times (times, channels, *place) into channels, those of one window if there are."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.diagnostics import Diagnostic, Help
-from opdsl.nn.points.batch import Values, split_samples
+from opdsl.nn.points.batch import Values, all_values, split_samples
 from opdsl.nn.points.packed import Packed
 
 FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
@@ -50,7 +50,10 @@ def suspects_warning(fields: Fields) -> Diagnostic | None:
 
 
 def zero_truth_warnings(
-    outputs: Mapping[str, Values], timed: Container[str], fields: Fields
+    outputs: Mapping[str, Values],
+    timed: Container[str],
+    fields: Fields,
+    masks: Mapping[str, Values] | None = None,
 ) -> Iterator[Diagnostic]:
     """Yield the warnings OP0631 about samples whose truth, or a step of it, is zero everywhere.
 
@@ -58,9 +61,12 @@ def zero_truth_warnings(
         outputs: the outputs for training, (samples, channels, *grid) or packed.
         timed: names of outputs with a time axis after the sample axis.
         fields: the fields of the file that the outputs are from.
+        masks: output -> which of its values count, all if it is not there; what has no value that
+            counts is not reported.
     """
     for name, x in outputs.items():
-        zero = ~_any(x, 2 if name in timed else 1)
+        axes, mask = 2 if name in timed else 1, (masks or {}).get(name)
+        zero = ~_any(x, axes) if mask is None else _vanishing(x, mask, axes)
         indices = [fields.start + i for i in zero.nonzero().flatten().tolist()]
         if not indices:
             continue
@@ -81,6 +87,16 @@ def _any(x: Values, axes: int) -> Tensor:
     if isinstance(x, Packed):
         return torch.stack([y.any() for y in x.parts])
     return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
+
+
+def _vanishing(x: Values, mask: Values, axes: int) -> Tensor:
+    """Whether the values that count, of which there are some, are zero in a sample or a step."""
+    if isinstance(x, Packed):
+        pairs = zip(x.parts, split_samples(mask), strict=True)
+        return torch.stack([~(y != 0)[m.expand_as(y)].any() & m.any() for y, m in pairs])
+    valid = all_values(mask).expand_as(x)
+    some, known = ((y.flatten(axes).any(axes)) for y in ((x != 0) & valid, valid))
+    return (~some & known).reshape(len(x), -1).any(1)
 
 
 def _listed(indices: Sequence[int]) -> str:

@@ -137,6 +137,12 @@ class Data(Section):
         coordinates: whether the coordinates and boundary conditions that a file states have to be
             those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
             values as they are.
+        masks: for an input or output the array that is 1 where a value counts and 0 where it does
+            not, or the reverse with `~` before its name: `masks { u = "~land" }`.
+        missing: what becomes of values that are NaN: `refuse`, or `mask`, which leaves them out of
+            losses, statistics and errors.
+        fill: the value of an input where it is masked: a number, or the `mean` of the channel over
+            the other points of the sample.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -152,6 +158,9 @@ class Data(Section):
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
+    masks: Annotated[dict[str, Any] | None, FIXED] = None
+    missing: Annotated[Literal["refuse", "mask"], FIXED] = "refuse"
+    fill: Annotated[Literal["mean"] | float, FIXED] = "mean"
 
 
 class Optimizer(Section):

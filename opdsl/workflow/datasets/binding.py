@@ -9,6 +9,7 @@ import torch
 
 from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
+from opdsl.data.bind.masks import REFUSED, MissingValues
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
@@ -22,11 +23,13 @@ from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import CoordinateCheck, Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
 from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
 
 ABSENT = "none"  # the field of a port that the file does not have
+FILLED = "OP0680"  # the warning about missing values, which predictions repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Binding:
         axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
         coordinates: whether those that a file states have to be those of the domains.
+        masks: input or output -> the array or arrays that mask it.
+        missing: what becomes of values that are NaN.
     """
 
     graph: Graph
@@ -49,18 +54,20 @@ class Binding:
     axes: Mapping[str, Sequence[str]] | None = None
     windows: Windows | None = None
     coordinates: CoordinateCheck = "check"
+    masks: Mapped | None = None
+    missing: MissingValues = REFUSED
 
     @property
     def data_map(self) -> DataMap:
         """What the program says about the arrays of its data."""
         stored = self.fields or {}
-        fields = {
-            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
-        }
+        fields = {k: _texts(v) for k, v in stored.items() if v != ABSENT}
+        masks = {k: _texts(v) for k, v in (self.masks or {}).items()}
         axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
         steps = self.steps.count if self.steps else None
         names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
-        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
+        map_ = ArrayMap(fields, axes, self.windows, steps)
+        return DataMap(self.graph, map_, self.absent | names, masks)
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
@@ -83,7 +90,9 @@ class Binding:
         fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
-        return self._bound(fields, (), mapping)
+        samples = self._bound(fields, (), mapping)
+        self.warn([x for x in samples.warnings if x.code == FILLED])
+        return samples
 
     def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
         """Compare coordinates with the domains of ports; warn once of the pieces of a file."""
@@ -111,7 +120,9 @@ class Binding:
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = self._timed(self._present())
-        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
+        self._refuse_without_masks(fields, {x.name for x in (*inputs, *outputs)})
+        points = sites(self.graph)
+        samples = bind_fields(fields, inputs, outputs, mapping, points, self.missing)
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
@@ -130,6 +141,18 @@ class Binding:
                 shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
                 helps = (f'add it by its name: `{{"{port.name}": array}}`, ({shape})',)
                 raise fault("OP0611", message, helps=helps, file=fields.source)
+
+    def _refuse_without_masks(self, fields: Fields, names: Container[str]) -> None:
+        """Refuse arrays in memory without the masks that the program names.
+
+        Raises:
+            OpError: OP0681, the name that a mask should have.
+        """
+        for name in self.masks or {}:
+            if name in names and name not in fields.masks and in_memory(fields.source):
+                message = f"the program names a mask of `{name}`, and the arrays have none"
+                helps = (f'add it: `{{"{MASKS}": {{"{name}": array}}}}`, 1 where a value counts',)
+                raise fault("OP0681", message, helps=helps, file=fields.source)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -183,6 +206,10 @@ class Binding:
         }
 
 
+def _texts(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _axes(port: Port) -> list[str]:
     domain = port.space.domain
     return ["points"] if domain.scattered else [x.name for x in domain.axes]
@@ -209,9 +236,15 @@ def binding_of(
         fields.setdefault(settings.band.width, ABSENT)
     steps = TimeSteps(count, settings.data.start) if count else None
     windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
-    return Binding(
-        graph, fields, steps, warn, settings.data.axes, windows, settings.data.coordinates
-    )
+    data, missing = settings.data, missing_values(settings)
+    others = data.axes, windows, data.coordinates, data.masks, missing
+    return Binding(graph, fields, steps, warn, *others)
+
+
+def missing_values(settings: Settings) -> MissingValues:
+    """Return what the settings of a run say about values that are missing."""
+    data = settings.data
+    return MissingValues(data.missing == "mask", None if data.fill == "mean" else float(data.fill))
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
+from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.named_arrays import EXAMPLE, Converter
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 
@@ -90,7 +91,7 @@ def as_fields(graph: Graph, data: Any, label: str) -> Fields:
 # ------------------------------------------------------------------------------- data sets of torch
 
 
-def _collect(graph: Graph, data: Dataset[Any], label: str) -> dict[str, list[Any]]:
+def _collect(graph: Graph, data: Dataset[Any], label: str) -> dict[str, Any]:
     """Read all items of a data set of torch.
 
     Raises:
@@ -106,6 +107,10 @@ def _collect(graph: Graph, data: Dataset[Any], label: str) -> dict[str, list[Any
             columns.setdefault(name, []).append(torch.as_tensor(x) if np.isscalar(x) else x)
     if not columns:
         raise fault("OP0610", "there are no samples, at least one is needed", file=label)
+    masks = columns.get(MASKS, [])
+    if masks and all(isinstance(x, Mapping) for x in masks):  # by name, then by sample
+        by_name = {k: [x[k] for x in masks if k in x] for k in masks[0]}
+        return {**columns, MASKS: by_name}
     return columns
 
 

@@ -24,6 +24,7 @@ from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
+from opdsl.workflow.datasets.masks import INVERTED, MASKS, refuse_bad_masks, turned
 from opdsl.workflow.datasets.named_arrays import Converter
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
@@ -58,11 +59,13 @@ class DataMap:
         graph: the model.
         map: names, axes and windows.
         optional: inputs and outputs that the data need not have.
+        masks: input or output -> references to the arrays that mask it, `~` before inverted ones.
     """
 
     graph: Graph
     map: ArrayMap
     optional: frozenset[str] = field(default_factory=frozenset)
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(self, path: str, split: str | None, *, inputs: bool = False) -> MappedSource | None:
         """Find the arrays of a data set; None if its layout itself states what they are.
@@ -80,17 +83,18 @@ class DataMap:
             return None
         self._refuse_strangers(path)
         files = _files(path, None if self.divided else split)
-        map_ = self._of_part(files, path, split) if self.divided else self.map
+        map_ = self._with_masks(self.map)
+        map_ = self._of_part(map_, files, path, split) if self.divided else map_
         with Opened(files, path) as opened:
             listed = opened.list()
             if len(files) > 1:
-                return MappedSource(plan(listed, map_, targets), {})
+                return MappedSource(plan(listed, map_, [*targets, *self._masks(targets)]), {})
             layout = _published(listed.arrays[0], targets, map_)
             if layout is not None:
                 fields = {**layout.fields, **map_.fields}
                 map_ = replace(map_, fields=fields, axes={**layout.axes, **map_.axes})
             coordinates = _coordinates(opened[0], targets, map_, layout)
-        data = plan(listed, map_, targets)
+        data = plan(listed, map_, [*targets, *self._masks(targets)])
         notes = (_assumed(path, layout, data),) if layout and layout.fields else ()
         return MappedSource(data, coordinates, notes)
 
@@ -105,6 +109,10 @@ class DataMap:
             message = f"the data hold {len(data)} samples, {stop} were asked for"
             raise fault("OP0610", message, file=data.source)
         arrays = data.read(start, len(data) if stop is None else stop)
+        masks = {k: arrays.pop(f"{MASKS}.{k}") for k in self.masks if f"{MASKS}.{k}" in arrays}
+        if masks:
+            inverted = {k for k, v in self.masks.items() if v[0].startswith(INVERTED)}
+            arrays[MASKS] = {k: turned(x) if k in inverted else x for k, x in masks.items()}
         fields = Converter(self.graph, data.source).convert(arrays)
         grid = next((x.grid for x in data.targets if x.kind == "grid"), ())
         stated = {k: x for k, x in source.coordinates.items() if k in grid}
@@ -123,7 +131,7 @@ class DataMap:
     @property
     def divided(self) -> bool:
         """Whether `{split}` in the names of arrays divides a file into parts."""
-        return any(SPLIT in y for x in self.map.fields.values() for y in x)
+        return any(SPLIT in y for x in self._with_masks(self.map).fields.values() for y in x)
 
     def parts(self, path: str) -> tuple[str, ...]:
         """Return the parts (`train`, `valid`, `test`) into which the names of arrays divide a file.
@@ -142,24 +150,46 @@ class DataMap:
 
     def _has(self, names: Sequence[str], word: str) -> bool:
         """Whether all arrays of a part exist."""
-        references = [y.replace(SPLIT, word) for x in self.map.fields.values() for y in x]
+        fields = self._with_masks(self.map).fields
+        references = [y.replace(SPLIT, word) for x in fields.values() for y in x]
         return all(matching(read_reference(x).name, names) for x in references)
 
-    def _of_part(self, files: Sequence[Path], path: str, split: str | None) -> ArrayMap:
+    def _with_masks(self, map_: ArrayMap) -> ArrayMap:
+        """Return the map with the arrays of the masks as those of targets of their own."""
+        masks = {f"{MASKS}.{k}": tuple(map(_plain, v)) for k, v in self.masks.items()}
+        return replace(map_, fields={**map_.fields, **masks})
+
+    def _masks(self, targets: Sequence[Target]) -> list[Target]:
+        """Return the masks of these inputs and outputs as targets."""
+        return [
+            replace(
+                x,
+                name=f"{MASKS}.{x.name}",
+                channels=len(self.masks[x.name]),
+                components=(),
+                mask=True,
+            )
+            for x in targets
+            if x.name in self.masks
+        ]
+
+    def _of_part(
+        self, map_: ArrayMap, files: Sequence[Path], path: str, split: str | None
+    ) -> ArrayMap:
         """Return the map with the word of a part in its names."""
         names = self._names(files, path)
         parts = (split,) if split in PARTS else reversed(PARTS)  # the test data, if nobody says
         words = [y for x in parts for y in PARTS[x]]
         word = next((x for x in words if self._has(names, x)), words[0])
-        fields = {k: tuple(y.replace(SPLIT, word) for y in v) for k, v in self.map.fields.items()}
-        axes = {k.replace(SPLIT, word): v for k, v in self.map.axes.items()}
-        return replace(self.map, fields=fields, axes=axes)
+        fields = {k: tuple(y.replace(SPLIT, word) for y in v) for k, v in map_.fields.items()}
+        axes = {k.replace(SPLIT, word): v for k, v in map_.axes.items()}
+        return replace(map_, fields=fields, axes=axes)
 
     def _refuse_strangers(self, path: str) -> None:
-        """Refuse names of arrays for what the model does not have.
+        """Refuse names of arrays and masks for what the model does not have.
 
         Raises:
-            OpError: OP0613.
+            OpError: OP0613; OP0681, a mask that is half inverted, or has another number of arrays.
         """
         targets = self._targets()
         axes = [y for x in targets for y in x.grid]
@@ -169,13 +199,15 @@ class DataMap:
                 has = ", ".join(f"`{x}`" for x in names)
                 message = f"arrays are named for `{name}`, but the model has {has}"
                 raise fault("OP0613", message, helps=did_you_mean(name, names), file=path)
+        masks = {k: v for k, v in self.masks.items() if k not in self.optional}
+        refuse_bad_masks(masks, targets, path)
 
     @property
     def _explicit(self) -> bool:
         """Whether the program says what no reader of a known layout looks at."""
         references = [read_reference(y) for x in self.map.fields.values() for y in x]
         indexed = any(x.index or x.several for x in references)
-        stated = bool(self.map.axes) or self.map.windows is not None
+        stated = bool(self.map.axes or self.masks) or self.map.windows is not None
         return stated or indexed or self.divided
 
     def _looked_into(self, path: str, targets: Sequence[Target]) -> bool:
@@ -248,6 +280,10 @@ def _target(port: Port, *, output: bool, timed: bool) -> Target:
         output,
         timed,
     )
+
+
+def _plain(reference: str) -> str:
+    return reference.removeprefix(INVERTED).strip()
 
 
 def _published(

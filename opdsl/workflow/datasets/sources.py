@@ -138,6 +138,7 @@ def _first(fields: Fields, count: int) -> Fields:
     return replace(
         fields,
         values={k: select(x, rows) for k, x in fields.values.items()},
+        masks={k: select(x, rows) for k, x in fields.masks.items()},
         places={k: select_geometries(x, rows) for k, x in fields.places.items()},
     )
 
@@ -155,6 +156,7 @@ def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     return replace(
         fields,
         values={n: thin(x) for n, x in fields.values.items()},
+        masks={n: thin(x) for n, x in fields.masks.items()},
         resolution=size,
         coordinates=thin_coordinates(fields.coordinates, fields.axes, kept),
     )

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from opdsl.data.bind.masks import completed
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.io.dataset import Stream, stream_dataset
 from opdsl.diagnostics import fault
@@ -30,7 +31,7 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
-from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of
+from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of, missing_values
 from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
@@ -66,10 +67,11 @@ def predict(
         _check(run, arguments)
     else:
         arguments, hidden = _first_step(run, steps, positional, by_name)
-    names = [x.name for x in run.graph.inputs]
+    missing, names = missing_values(run.settings), [x.name for x in run.graph.inputs]
+    axes = {x.name: x.space.domain.dims for x in run.graph.inputs}
     outputs = outputs_of(
         run,
-        {k: arguments[k] for k in names},
+        {k: completed(arguments[k], missing, axes[k]) for k in names},
         {k: _geometry(x) for k, x in arguments.items() if k not in names},
         model=_in_tiles(run, tile),
         batch=batch,
