@@ -19,15 +19,15 @@ def group(folder, version, limit, used, cache):
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_control_group_leaves_its_limit_without_what_it_uses_but_for_its_cache(tmp_path, version):
     group(tmp_path / "g", version, 1000, 600, 99)
-    assert memory._group(tmp_path / "g", version) == 500  # noqa: SLF001
+    assert memory._group(tmp_path / "g", version) == 500
 
 
 def test_a_group_without_a_limit_says_nothing(tmp_path):
     group(tmp_path / "a", 2, "max", 600, 99)
     group(tmp_path / "b", 1, 9223372036854771712, 600, 99)
-    assert memory._group(tmp_path / "a", 2) is None  # noqa: SLF001
-    assert memory._group(tmp_path / "b", 1) is None  # noqa: SLF001
-    assert memory._group(tmp_path / "c", 1) is None  # noqa: SLF001
+    assert memory._group(tmp_path / "a", 2) is None
+    assert memory._group(tmp_path / "b", 1) is None
+    assert memory._group(tmp_path / "c", 1) is None
 
 
 def test_the_groups_above_count_too(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_the_groups_above_count_too(tmp_path, monkeypatch):
     (tmp_path / "outer" / "memory.max").write_text("900")
     (tmp_path / "outer" / "memory.current").write_text("800")
     monkeypatch.setattr(memory, "_memberships", lambda: [(2, tmp_path, "/outer/inner")])
-    assert [x for x in memory._groups() if x is not None] == [4001, 100]  # noqa: SLF001
+    assert [x for x in memory._groups() if x is not None] == [4001, 100]
     assert memory.free_memory() == 100
 
 

@@ -21,9 +21,9 @@ from opdsl.data.bind.point_sets import (
     choose_point_set,
     geometries_of,
     grid_mismatch,
-    point_weights,
     points_mismatch,
     value_count_fault,
+    weights_on_points,
 )
 from opdsl.data.bind.samples import FieldRequest, Fields, Role, Samples, TimeSteps
 from opdsl.data.bind.suspects import zero_truth_warnings
@@ -44,6 +44,8 @@ def bind_fields(
     mapping: Mapped | None = None,
     sites: Sequence[PointsRequest] = (),
     missing: MissingValues = REFUSED,
+    *,
+    judged: bool = True,
 ) -> Samples:
     """Bind the fields of a file to the inputs and outputs of a model.
 
@@ -56,6 +58,14 @@ def bind_fields(
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
     which the fields are that the model takes on it, or the only one of the file, or the only one on
     which the model takes fields.
+
+    Args:
+        fields: of a data set.
+        inputs: of the model.
+        outputs: of the model.
+        mapping: name of an input, output or domain -> fields.
+        sites: the domains of points of the model.
+        judged: whether values are looked at; those of batches have been.
 
     Raises:
         OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
@@ -73,14 +83,17 @@ def bind_fields(
     used = [{y for x in side for y in choices[x.name] or ()} for side in (inputs, outputs)]
     fields, lost = fill_missing(fields, *used, missing)
     masks: dict[str, Values] = {}
-    ins = _side(fields, inputs, "input", choices, where, masks, faults)
-    outs = _side(fields, outputs, "output", choices, where, masks, faults)
+    ins = _side(fields, inputs, "input", choices, where, masks, faults, judged=judged)
+    outs = _side(fields, outputs, "output", choices, where, masks, faults, judged=judged)
     warnings = [x for x in faults if x.severity != "error"]
     if len(faults) > len(warnings):
         raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
     timed = {x.name for x in outputs if x.steps}
-    weights = masked_weights(dict(_weights(ports, ins | outs, sites, places, fields.source)), masks)
+    weights = masked_weights(
+        dict(weights_on_points(ports, ins | outs, sites, places, fields.source)), masks
+    )
     notes = [*zero_truth_warnings(outs, timed, fields, masks), *empty_samples(fields, masks, outs)]
+    notes = notes if judged else []
     return Samples(
         ins,
         outs,
@@ -93,8 +106,9 @@ def bind_fields(
         tuple(x.name for x in sites if x.required),
         {x.name: x.domain for x in ports if x.domain in places},
         weights,
-        tuple(dict.fromkeys([*lost, *warnings, *notes])),
+        tuple(dict.fromkeys([*warnings, *notes])),
         fields.windows,
+        lost,
     )
 
 
@@ -133,25 +147,6 @@ def _grounds(
     return where, places
 
 
-def _weights(
-    ports: Sequence[FieldRequest],
-    values: Mapping[str, Values],
-    sites: Sequence[PointsRequest],
-    places: Mapping[str, Geometries],
-    source: str,
-) -> Iterator[tuple[str, Values]]:
-    """Yield quadrature weights of inputs and outputs on points with unequal weights."""
-    weights_by_domain = {
-        x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places
-    }
-    for port in ports:
-        weights = weights_by_domain.get(port.domain)
-        if weights is not None:
-            x, rows = values[port.name], [w[None].float() for w in weights]
-            rows = rows * len(x) if len(rows) == 1 else rows
-            yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
-
-
 def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
     """Refuse a wrong number of axes once: all fields of a file lie on one grid."""
     axes = len(fields.axes)
@@ -172,6 +167,8 @@ def _side(
     where: Mapping[str, str],
     masks: dict[str, Values],
     faults: list[Diagnostic],
+    *,
+    judged: bool,
 ) -> dict[str, Values]:
     """Bind all ports of one side (inputs or outputs); add to `masks` and `faults`."""
     bound: dict[str, Values] = {}
@@ -182,7 +179,8 @@ def _side(
             faults.append(_unmarked(fields, port, role, field_names))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
-        wrong = wrong or [y for n in names for y in bad_values(fields, n, role)]
+        if judged:
+            wrong = wrong or [y for n in names for y in bad_values(fields, n, role)]
         if all(x.severity == "warning" for x in wrong):
             values = [fields.values[n] for n in names]
             bound[port.name] = _in_time(port, role, [_single(x) for x in values])

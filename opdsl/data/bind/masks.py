@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from opdsl.data.bind.samples import VECTOR, Fields
+from opdsl.data.bind.samples import VECTOR, Fields, MissingCount
 from opdsl.diagnostics import Diagnostic, Help
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
@@ -36,7 +36,7 @@ REFUSED = MissingValues()
 
 def fill_missing(
     fields: Fields, inputs: Collection[str], outputs: Collection[str], missing: MissingValues
-) -> tuple[Fields, tuple[Diagnostic, ...]]:
+) -> tuple[Fields, dict[str, MissingCount]]:
     """Mask values that are NaN, and fill what is masked.
 
     Vectors that are inputs have no other points, of which a mean could be taken: without a `fill`
@@ -48,11 +48,11 @@ def fill_missing(
         missing: what becomes of missing values.
 
     Returns:
-        The fields with values and masks, (samples, channels, *grid), and the warning OP0680; it is
-        given once, with the first samples of a data set.
+        The fields with values and masks, (samples, channels, *grid), and what is missing; nothing
+        where the missing values of no field are masked.
     """
     values, masks = dict(fields.values), dict(fields.masks)
-    counts: dict[str, Values] = {}
+    counts: dict[str, MissingCount] = {}
     for name in [x for x in values if x in inputs or x in outputs]:
         x, is_input = values[name], name in inputs
         fill = missing.fill if is_input else None
@@ -62,11 +62,21 @@ def fill_missing(
         if not missing.masked or vector or not all_values(x).is_floating_point():
             continue
         valid = map_values(x, lambda y: ~y.isnan())
-        if not all_values(valid).all():
-            values[name], counts[name] = filled(x, valid, fill), map_values(x, Tensor.isnan)
+        number = int((~all_values(valid)).sum())
+        if number:
+            values[name] = filled(x, valid, fill)
+        some = int(_any(map_values(valid, torch.logical_not)).sum()) if number else 0
+        counts[name] = MissingCount(number, some, len(x), _outcome(fill, is_input=is_input))
         masks[name] = _both(valid, masks[name]) if name in masks else valid
-    notes = () if fields.start else tuple(_note(fields, counts, inputs, missing))
-    return replace(fields, values=values, masks=masks), notes
+    return replace(fields, values=values, masks=masks), counts
+
+
+def _outcome(fill: float | None, *, is_input: bool) -> str:
+    if not is_input:
+        return "left out of losses and errors"
+    return "filled with " + (
+        "the mean of the channel in the sample" if fill is None else f"{fill:g}"
+    )
 
 
 def completed(x: Values, missing: MissingValues, axes: int) -> Values:
@@ -121,30 +131,29 @@ def _with_means(x: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, x, mean.to(x.dtype))
 
 
-def _note(
-    fields: Fields,
-    counts: Mapping[str, Values],
-    inputs: Collection[str],
-    missing: MissingValues,
-) -> Iterator[Diagnostic]:
+def missing_note(counts: Mapping[str, MissingCount], source: str) -> Iterator[Diagnostic]:
     """Yield OP0680: how many values are missing, and what becomes of them."""
+    counts = {k: x for k, x in counts.items() if x.values}
     if not counts:
         return
-    fill = "the mean of the channel in the sample" if missing.fill is None else f"{missing.fill:g}"
     lines = []
-    for name, lost in counts.items():
-        number, samples = int(all_values(lost).sum()), int(_any(lost).sum())
-        then = f"filled with {fill}" if name in inputs else "left out of losses and errors"
-        values = "value is" if number == 1 else "values are"
-        lines.append(f"{number} {values} missing in {samples} of {len(lost)} samples: {then}")
-    texts = [f"`{k}`: {x}" for k, x in zip(counts, lines, strict=True)]
+    for name, x in counts.items():
+        values = "1 value is" if x.values == 1 else f"{x.values} values are"
+        lines.append(f"`{name}`: {values} missing in {x.samples} of {x.total} samples: {x.outcome}")
     yield Diagnostic(
         "OP0680",
         f"values are missing in {' and '.join(f'`{x}`' for x in counts)}",
-        notes=tuple(texts),
+        notes=tuple(lines),
         severity="warning",
-        file=fields.source,
+        file=source,
     )
+
+
+def added(
+    first: Mapping[str, MissingCount], others: Mapping[str, MissingCount]
+) -> dict[str, MissingCount]:
+    """Add the counts of other samples of a data set."""
+    return {**first, **{k: x.plus(first[k]) if k in first else x for k, x in others.items()}}
 
 
 def joined_mask(parts: Sequence[Values | None], values: Sequence[Values]) -> Values | None:

@@ -78,6 +78,28 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingCount:
+    """How much is missing of an input or output.
+
+    Attributes:
+        values: missing values.
+        samples: samples with missing values.
+        total: samples.
+        outcome: what becomes of the values, in words.
+    """
+
+    values: int
+    samples: int
+    total: int
+    outcome: str
+
+    def plus(self, other: MissingCount) -> MissingCount:
+        """Add the counts of other samples."""
+        values, samples = self.values + other.values, self.samples + other.samples
+        return MissingCount(values, samples, self.total + other.total, self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
 class TimeSteps:
     """Steps in time of a field: `count` of them, after the first `skipped` ones."""
 
@@ -130,6 +152,7 @@ class Samples:
             bool where there are no lengths, areas or volumes.
         warnings: about the values, for the user.
         windows: as in `Fields`.
+        missing: field -> how many of its values are missing, where these are masked.
     """
 
     inputs: dict[str, Values]
@@ -145,6 +168,7 @@ class Samples:
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     windows: int = 1
+    missing: Mapping[str, MissingCount] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return count_samples(self.inputs | self.outputs, self.places)

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
-from opdsl.train.engine.loader import FieldUnits, FieldValues, PointSampleSet, SampleSet
+from opdsl.train.engine.loader import (
+    AnySampleSet,
+    FieldUnits,
+    FieldValues,
+    PointSampleSet,
+    StreamedSet,
+)
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.norms import power_of_two, step_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
@@ -70,7 +76,7 @@ class Normaliser(nn.Module):
     @classmethod
     def fit(
         cls,
-        train: SampleSet,
+        train: AnySampleSet,
         kinds: Normalise,
         loop: Rollout | None = None,
         samplings: Samplings | None = None,
@@ -86,6 +92,8 @@ class Normaliser(nn.Module):
             loop: how steps in time follow each other, if there is an axis of time.
             samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
         """
+        if isinstance(train, StreamedSet):
+            train = train.read(range(len(train)))
         weights_on_points = train.weights if isinstance(train, PointSampleSet) else {}
         weights = field_weights(train.inputs | train.outputs, samplings or {}, weights_on_points)
         timed = {k: v for k, v in train.outputs.items() if loop}

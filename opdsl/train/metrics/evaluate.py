@@ -4,7 +4,7 @@ Both use no randomness, take no gradient and leave the module in the mode they f
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import torch
@@ -24,10 +24,11 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import (
+    AnySampleSet,
     DeviceLoader,
     FieldValues,
     Places,
-    SampleSet,
+    head_of,
     places_on_device,
 )
 from opdsl.train.engine.normalise import Normaliser
@@ -42,7 +43,7 @@ from opdsl.train.metrics.quadrature import Samplings
 def evaluate(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
-    samples: SampleSet,
+    samples: AnySampleSet,
     *,
     axes_of: Mapping[str, GridAxes] | None = None,
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
@@ -74,7 +75,8 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     prepare(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop, axes_of)
     loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
-    return measure(module, normaliser, loader, grids, batch, loop, band)
+    with closing(loader):
+        return measure(module, normaliser, loader, grids, batch, loop, band)
 
 
 def predict(  # noqa: PLR0913  the contract with the callers
@@ -132,7 +134,7 @@ def apply(
 
 
 def grids_of(
-    samples: SampleSet,
+    samples: AnySampleSet,
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
     loop: Rollout | None = None,
@@ -148,7 +150,7 @@ def grids_of(
         axes_of: for each output all of this.
     """
     grids = {}
-    for name, x in samples.outputs.items():
+    for name, x in head_of(samples).outputs.items():
         if axes_of is not None and name in axes_of:
             grids[name] = axes_of[name]
             continue

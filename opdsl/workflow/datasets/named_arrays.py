@@ -30,8 +30,8 @@ EXAMPLE = 'as `data={"a": a, "u": u}`'
 class Converter:
     """Convert arrays by name to `Fields`, and report all errors together."""
 
-    def __init__(self, graph: Graph, label: str) -> None:
-        self.graph, self.label = graph, label
+    def __init__(self, graph: Graph, label: str, *, judged: bool = True) -> None:
+        self.graph, self.label, self.judged = graph, label, judged
         self.ports = {x.name: x for x in (*graph.inputs, *graph.outputs)}
         self.scattered = {x.name: x for x in graph.domains if x.scattered}
         self.errors: list[OpError] = []
@@ -82,9 +82,9 @@ class Converter:
             roles=roles,
             axes=() if domain is None else tuple(f"axis_{i}" for i in range(domain.dims)),
             resolution=tuple(array.shape[2:]) if isinstance(array, Tensor) else (),
-            suspects=suspects(values, roles),
+            suspects=suspects(values, roles) if self.judged else (),
             source=self.label,
-            fingerprint=fingerprint(values | {f"{MASKS}.{k}": x for k, x in masks.items()}, places),
+            fingerprint=fingerprint(_identity(values, masks), places) if self.judged else "",
             layout=_layout(domain),
             places=places,
             homes=homes,
@@ -191,6 +191,11 @@ class Converter:
             self._error("OP0613", message, cure)
             return None
         return coordinates.geometry
+
+
+def _identity(values: dict[str, Values], masks: dict[str, Values]) -> dict[str, Values]:
+    """Return what the identity of a data set is made of: its values, and its masks if any."""
+    return values | {f"{MASKS}.{k}": x for k, x in masks.items()}
 
 
 def _layout(domain: Domain | None) -> Layout:

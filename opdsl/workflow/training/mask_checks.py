@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import fault
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.workflow.datasets.streamed import AnySamples, head_of
 
 
 def refuse_masked_functions(
     settings: Settings,
     symmetries: Sequence[Symmetry],
-    train: Samples,
+    train: AnySamples,
     axes_of: Mapping[str, GridAxes],
 ) -> None:
     """Refuse losses with derivatives, and random symmetries, where outputs are masked.
@@ -29,7 +29,8 @@ def refuse_masked_functions(
     Raises:
         OpError: OP0683.
     """
-    masked = [x for x in train.outputs if x in train.weights and axes_of[x].periodic]
+    head = head_of(train)
+    masked = [x for x in head.outputs if x in head.weights and axes_of[x].periodic]
     if not masked:
         return
     loss = LOSSES.find(settings.loss)
