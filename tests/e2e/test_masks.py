@@ -276,3 +276,27 @@ def test_arrays_in_memory_need_the_masks_that_the_program_names(here):
     with pytest.raises(OpError) as raised:
         opdsl.train(in_memory(), data={"a": a, "u": u, "masks": {"u": u[:3]}}, out=here / "run")
     assert [x.code for x in raised.value.diagnostics] == ["OP0681"]
+
+
+def test_a_large_set_is_read_batch_by_batch_with_equal_results(here):
+    """Masks and missing values are read with the samples; fingerprints are equal, too."""
+    a, u = functions(N, SIZE, SIZE)
+    sea = RNG.random(u.shape) > 0.3
+    a[6, 2], u[7, 3] = np.nan, np.nan
+    np.savez("f.npz", a=a, u=np.where(sea, u, 1e30), sea=sea)
+    found = []
+    for memory in ("1 GB", "1 kB"):
+        data = f'masks {{ u = "sea" }} missing = mask memory = "{memory}" workers = 0 valid = none'
+        (here / "m.op").write_text(program(data))
+        result = run("train", "m.op", "--out", memory)
+        assert result.exit_code == 0, result.stderr
+        about = json.loads((here / memory / "opdsl.json").read_text())
+        warned = result.stderr[result.stderr.index("warning[OP0680]") :]
+        good("predict", memory, "-i", "f.npz", "-o", f"{memory}.npz")
+        with np.load(f"{memory}.npz") as file:
+            found.append((about["data"], about["finished"], warned, file["u"]))
+    (data, errors, warned, values), other = found
+    assert data == other[0]
+    assert errors == other[1]
+    assert warned.partition("epoch")[0] == other[2].partition("epoch")[0]
+    assert np.allclose(values, other[3], rtol=1e-6)
