@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 SAMPLE, TIME, CHANNEL, POINT, COORDINATE = "sample", "time", "channel", "point", "coordinate"
-WORDS = (SAMPLE, TIME, CHANNEL, POINT, COORDINATE)  # an axis of a grid has the name of the program
+QUERY = "query"  # each row is one point of a sample; rows with equal inputs are one sample
+# an axis of a grid has the name that it has in the program
+WORDS = (SAMPLE, TIME, CHANNEL, POINT, COORDINATE, QUERY)
 
 # names of axes in files, in lower case
 SYNONYMS = {

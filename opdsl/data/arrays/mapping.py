@@ -319,6 +319,18 @@ def _samples(
             yield from _ordered(part, _read(part, piece, files, outer | inner))
 
 
+def read_samples(part: ArrayPart, files: Opened, first: int, last: int) -> Array:
+    """Read samples in a row as (samples, times, channels, *place)."""
+    before, blocks = 0, []
+    for piece in part.pieces:
+        count = part.count_of(piece)
+        low, high = max(first - before, 0), min(last - before, count)
+        before += count
+        if low < high:
+            blocks.append(_ordered(part, _read(part, piece, files, {SAMPLE: slice(low, high)})))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
 def _shared(part: ArrayPart, files: Opened) -> Array:
     """Read coordinates that all samples share, (points, coordinates)."""
     x = _ordered(part, _read(part, part.pieces[0], files, {}))[0]

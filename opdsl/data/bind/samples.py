@@ -54,6 +54,8 @@ class Fields:
         windows: how many samples in a row are windows of one trajectory.
         masks: field -> which of its values count, (samples, channels or 1, *grid) or packed, bool;
             all of them where it is not there.
+        query_rows: which row of the file each point is, those of the first sample first, where a
+            row is a query; (queries,).
     """
 
     name: str
@@ -75,6 +77,7 @@ class Fields:
     notes: tuple[Diagnostic, ...] = ()
     windows: int = 1
     masks: Mapping[str, Values] = field(default_factory=dict)
+    query_rows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
 from opdsl.workflow.datasets.coarser import coarser
 from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
-from opdsl.workflow.datasets.mapped import DataMap, matching_files
+from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.paths import matching_files
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 

@@ -33,6 +33,7 @@ from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of, missing_values
 from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.query_samples import in_rows
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
@@ -231,7 +232,9 @@ def predict_file(
     times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
     predictions = _predicted(run, parts, binding, steps, batch=size, tile=tile)
     (samples, first), pieces = peek(predictions)
-    if out.suffix == ".npz":
+    if out.suffix == ".npz" and (rows := fields.query_rows) is not None:
+        write_npz(out, (in_rows(x, rows) for _, x in pieces), len(rows))
+    elif out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
     elif samples.places:  # outputs on points are written in one piece
         write_points(out, run.graph, first, samples, times=times)
