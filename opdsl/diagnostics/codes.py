@@ -170,6 +170,11 @@ CODES: dict[str, Code] = {
     "OP0671": Code("a map is not defined for a value", "map-domain", Exit.DATA),
     "OP0672": Code("statistics or maps break a symmetry", "broken-symmetry", Exit.USAGE),
     "OP0673": Code("a grid cannot be resampled", "no-resampling", Exit.DATA),
+    "OP0680": Code("values are missing", "missing-values", Exit.DATA),
+    "OP0681": Code("a mask does not fit", "bad-mask", Exit.DATA),
+    "OP0682": Code("samples are masked everywhere", "masked-samples", Exit.DATA),
+    "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
+    "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

@@ -113,7 +113,8 @@ class MappedData:
         Returns:
             For each input and output (samples, channels, *grid), the times before the components
             where they are channels; for domains (samples, points, coordinates), or without samples
-            where all share them. A list of samples where the numbers of points differ.
+            where all share them; for masks that all share (1, channels, *grid). A list of samples
+            where the numbers of points differ.
 
         Raises:
             OpError: OP0610, the values are damaged or too many for the memory.
@@ -143,6 +144,9 @@ class MappedData:
         parts = self.parts[target.name]
         if target.kind == "coordinates" and all(x.samples is None for x in parts):
             return np.concatenate([_shared(x, files) for x in parts], -1)
+        if target.mask and all(self._constant(x) for x in parts):
+            once = [_ordered(x, _read(x, x.pieces[0], files, {}))[0] for x in parts]
+            return np.concatenate(once, 1).reshape(1, -1, *once[0].shape[2:])
         if self.windows is not None and any(TIME in x.axes for x in parts):
             functions = self._windowed(self.windows, target, files, rows)
         else:
@@ -151,6 +155,10 @@ class MappedData:
             functions = (np.moveaxis(x, 0, -1) for x in functions)
         values = list(functions)
         return values if len({x.shape for x in values}) > 1 else np.stack(values)
+
+    def _constant(self, part: ArrayPart) -> bool:
+        """Whether an array is the same in all samples and windows."""
+        return part.samples is None and (self.windows is None or TIME not in part.axes)
 
     def _whole(self, target: Target, files: Opened, rows: Sequence[int]) -> Iterator[Array]:
         """Yield the functions of samples, their times merged into channels."""
@@ -324,6 +332,18 @@ def _samples(
         if low < high:
             outer = {SAMPLE: slice(low, high)} if SAMPLE in part.axes else {}
             yield from _ordered(part, _read(part, piece, files, outer | inner))
+
+
+def read_samples(part: ArrayPart, files: Opened, first: int, last: int) -> Array:
+    """Read samples in a row as (samples, times, channels, *place)."""
+    before, blocks = 0, []
+    for piece in part.pieces:
+        count = part.count_of(piece)
+        low, high = max(first - before, 0), min(last - before, count)
+        before += count
+        if low < high:
+            blocks.append(_ordered(part, _read(part, piece, files, {SAMPLE: slice(low, high)})))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _shared(part: ArrayPart, files: Opened) -> Array:

@@ -163,6 +163,12 @@ class Data(Section):
         memory: size of a data set, in float32, up to which it is kept in memory; a larger one is
             read batch by batch, with equal results.
         workers: processes that read batches ahead of their use; 0 reads them when they are used.
+        masks: for an input or output the array that is 1 where a value counts and 0 where it does
+            not, or the reverse with `~` before its name: `masks { u = "~land" }`.
+        missing: what becomes of values that are NaN: `refuse`, or `mask`, which leaves them out of
+            losses, statistics and errors.
+        fill: the value of an input where it is masked: a number, or the `mean` of the channel over
+            the other points of the sample.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -183,6 +189,9 @@ class Data(Section):
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
+    masks: Annotated[dict[str, Any] | None, FIXED] = None
+    missing: Annotated[Literal["refuse", "mask"], FIXED] = "refuse"
+    fill: Annotated[Literal["mean"] | float, FIXED] = "mean"
     memory: Annotated[str, Field(pattern=SIZE), FREE] = "512 MB"
     workers: Annotated[int, Field(ge=0, le=64), FREE] = 1
 

@@ -16,7 +16,8 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
 from opdsl.workflow.datasets.coarser import coarser
 from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
-from opdsl.workflow.datasets.mapped import DataMap, matching_files
+from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.paths import matching_files
 from opdsl.workflow.datasets.torch_sets import TorchSet
 
 MANY = 1 << 60  # bytes
@@ -181,5 +182,6 @@ def _first(fields: Fields, count: int) -> Fields:
     return replace(
         fields,
         values={k: select(x, rows) for k, x in fields.values.items()},
+        masks={k: select(x, rows) for k, x in fields.masks.items()},
         places={k: select_geometries(x, rows) for k, x in fields.places.items()},
     )
