@@ -1,4 +1,4 @@
-"""Files with an input and an output field on a grid of an interval or a square.
+"""Files with an input and an output field, or fields in time, on an interval or a square.
 
 The problems of this folder that have such files share their settings, limits and writing.
 """
@@ -54,7 +54,7 @@ class GridSettings:
 
     Attributes:
         problem: its name in diagnostics.
-        axes: names of the axes, each of them [0, length].
+        axes: names of the axes, each of them [start, start + length].
         resolution: points on each axis.
         samples: the number of samples.
         seed: 0 to 2^64 - 1.
@@ -63,6 +63,8 @@ class GridSettings:
         workers: threads that compute samples in parallel.
         periodic: whether both ends of an axis are one point.
         length: of every axis.
+        start: the lower end of every axis.
+        frames: intervals of time that a sample records.
     """
 
     problem: str
@@ -75,6 +77,8 @@ class GridSettings:
     workers: int = 1
     periodic: bool = False
     length: float = 1.0
+    start: float = 0.0
+    frames: int = 0
 
     def refuse_bad(self, *wrong: tuple[str, bool]) -> None:
         """Refuse settings that do not fit: the common ones, and those of the problem.
@@ -109,7 +113,8 @@ class GridSettings:
         self._refuse_too_large()
 
     def _refuse_too_large(self) -> None:
-        if COPIES * 8 * self.resolution ** len(self.axes) > data_budget():
+        copies = COPIES + 2 * self.frames
+        if copies * 8 * self.resolution ** len(self.axes) > data_budget():
             message = f"{self.resolution} points on each axis; the free memory is too small"
             raise fault("OP0604", f"cannot make {self.problem} data with {message}")
 
@@ -179,7 +184,8 @@ def _plan(
     parameters: Mapping[str, str | int | float],
     times: Sequence[float],
 ) -> WellLayout:
-    points = settings.length * np.array(positions(settings.sampling, settings.resolution))
+    fractions = np.array(positions(settings.sampling, settings.resolution))
+    points = settings.start + settings.length * fractions
     common = {"seed": str(settings.seed), "sampling": settings.sampling}
     return WellLayout(
         name=name,
