@@ -35,6 +35,8 @@ def bind_fields(
     outputs: Sequence[FieldRequest],
     mapping: Mapped | None = None,
     sites: Sequence[PointsRequest] = (),
+    *,
+    judged: bool = True,
 ) -> Samples:
     """Bind the fields of a file to the inputs and outputs of a model.
 
@@ -47,6 +49,14 @@ def bind_fields(
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
     which the fields are that the model takes on it, or the only one of the file, or the only one on
     which the model takes fields.
+
+    Args:
+        fields: of a data set.
+        inputs: of the model.
+        outputs: of the model.
+        mapping: name of an input, output or domain -> fields.
+        sites: the domains of points of the model.
+        judged: whether values are looked at; those of batches have been.
 
     Raises:
         OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
@@ -61,8 +71,8 @@ def bind_fields(
     faults = list(_strangers(fields, valid_names, mapping))
     choices = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
     where, places = _grounds(fields, ports, sites, choices, mapping, faults)
-    ins = _side(fields, inputs, "input", choices, where, faults)
-    outs = _side(fields, outputs, "output", choices, where, faults)
+    ins = _side(fields, inputs, "input", choices, where, faults, judged=judged)
+    outs = _side(fields, outputs, "output", choices, where, faults, judged=judged)
     warnings = [x for x in faults if x.severity != "error"]
     if len(faults) > len(warnings):
         raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
@@ -79,7 +89,11 @@ def bind_fields(
         tuple(x.name for x in sites if x.required),
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
-        tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),
+        tuple(
+            dict.fromkeys(
+                [*warnings, *(zero_truth_warnings(outs, timed, fields) if judged else ())]
+            )
+        ),
         fields.windows,
     )
 
@@ -157,6 +171,8 @@ def _side(
     choice: FieldChoice,
     where: Mapping[str, str],
     faults: list[Diagnostic],
+    *,
+    judged: bool,
 ) -> dict[str, Values]:
     """Bind all ports of one side (inputs or outputs); append diagnostics to `faults`."""
     bound: dict[str, Values] = {}
@@ -167,7 +183,8 @@ def _side(
             faults.append(_unmarked(fields, port, role, field_names))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
-        wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
+        if judged:
+            wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
         if all(x.severity == "warning" for x in wrong):
             bound[port.name] = _in_time(port, role, [_single(fields.values[n]) for n in names])
         faults.extend(wrong)

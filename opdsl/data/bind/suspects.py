@@ -3,7 +3,7 @@
 Such samples are reported and never dropped.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ FEWEST = 16  # samples; fewer do not say what is usual
 FLOOR = 0.02  # least deviation, in units of a sample's own size: no alarm about rounding
 MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
 SHOWN = 5
+PIECE = 64  # samples converted to float64 at a time
+
+SampleStatistics = tuple[Tensor, Tensor, Tensor]
 
 
 def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
@@ -29,7 +32,16 @@ def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[i
     deviation, and FLOOR at least.
     """
     judged = [x for n, x in values.items() if roles[n] != "input" and len(x) >= FEWEST]
-    far = [odd for x in judged for odd in _far(x)]
+    return far_samples([sizes_and_ends(x) for x in judged])
+
+
+def far_samples(statistics: Iterable[SampleStatistics]) -> tuple[int, ...]:
+    """Indices of samples of which a statistic is far from those of the others.
+
+    Args:
+        statistics: of each output, all its samples together.
+    """
+    far = [odd for x in statistics if len(x[0]) >= FEWEST for odd in _far(*x)]
     return tuple(sorted({int(i) for odd in far for i in odd.nonzero()}))
 
 
@@ -59,21 +71,38 @@ def zero_truth_warnings(
         timed: names of outputs with a time axis after the sample axis.
         fields: the fields of the file that the outputs are from.
     """
-    for name, x in outputs.items():
-        zero = ~_any(x, 2 if name in timed else 1)
-        indices = [fields.start + i for i in zero.nonzero().flatten().tolist()]
-        if not indices:
-            continue
-        noun = "sample" if len(indices) == 1 else "samples"
-        where = "in a step of" if name in timed else "in"
-        yield Diagnostic(
-            "OP0631",
-            f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
-            notes=("relative errors need a truth that is not zero: their means leave it out",),
-            helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
-            severity="warning",
-            file=fields.source,
-        )
+    for name, indices in zero_truths(outputs, timed, fields.start).items():
+        yield zero_truth_warning(name, indices, fields.source, timed=name in timed)
+
+
+def zero_truths(
+    outputs: Mapping[str, Values], timed: Container[str], start: int
+) -> dict[str, list[int]]:
+    """Return the samples whose truth, or a step of it, is zero everywhere, for each output.
+
+    Args:
+        outputs, timed: as for `zero_truth_warnings`.
+        start: how many samples come before.
+    """
+    zero = {k: ~_any(x, 2 if k in timed else 1) for k, x in outputs.items()}
+    rows = {k: [start + i for i in x.nonzero().flatten().tolist()] for k, x in zero.items()}
+    return {k: x for k, x in rows.items() if x}
+
+
+def zero_truth_warning(
+    name: str, indices: Sequence[int], source: str, *, timed: bool
+) -> Diagnostic:
+    """Make the warning OP0631 about the samples `indices` of an output."""
+    noun = "sample" if len(indices) == 1 else "samples"
+    where = "in a step of" if timed else "in"
+    return Diagnostic(
+        "OP0631",
+        f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
+        notes=("relative errors need a truth that is not zero: their means leave it out",),
+        helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
+        severity="warning",
+        file=source,
+    )
 
 
 def _any(x: Values, axes: int) -> Tensor:
@@ -87,21 +116,23 @@ def _listed(indices: Sequence[int]) -> str:
     return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
 
 
-def _far(x: Values) -> list[Tensor]:
+def sizes_and_ends(x: Values) -> SampleStatistics:
+    """Root mean square, least and largest value of each sample; (samples,) each, float64."""
+    parts = split_samples(x) if isinstance(x, Packed) else torch.split(x, PIECE)
+    statistics = [_size_and_ends(y[None] if isinstance(x, Packed) else y) for y in parts]
+    size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))
+    return size, low, high
+
+
+def _far(size: Tensor, low: Tensor, high: Tensor) -> list[Tensor]:
     """Whether each of the three statistics of a sample is far from the median; (samples,) bool."""
-    if isinstance(x, Packed):
-        statistics = [_size_and_ends(y[None]) for y in split_samples(x)]
-        size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))
-    else:
-        size, low, high = _size_and_ends(x)
     # a value that is not finite is reported as an error where the field is used
     sound = size.isfinite()
     numbers = (size.log(), low / size, high / size)
     return [(_deviation(s).abs() > FAR) & sound for s in numbers]
 
 
-def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Root mean square, least and largest value of each sample; (samples,) each."""
+def _size_and_ends(x: Tensor) -> SampleStatistics:
     flat = x.flatten(1).to(torch.float64)
     size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     low, high = flat.aminmax(dim=1)

@@ -35,6 +35,9 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
+UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE = rf"^[0-9]+(\.[0-9]+)? ({'|'.join(UNITS)})$"
+
 CoordinateCheck = Literal["check", "warn", "ignore"]
 
 NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
@@ -137,6 +140,9 @@ class Data(Section):
         coordinates: whether the coordinates and boundary conditions that a file states have to be
             those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
             values as they are.
+        memory: size of a data set, in float32, up to which it is kept in memory; a larger one is
+            read batch by batch, with equal results.
+        workers: processes that read batches ahead of their use; 0 reads them when they are used.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -152,6 +158,14 @@ class Data(Section):
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
+    memory: Annotated[str, Field(pattern=SIZE), FREE] = "512 MB"
+    workers: Annotated[int, Field(ge=0, le=64), FREE] = 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """The setting `memory` in bytes."""
+        number, unit = self.memory.split()
+        return int(float(number) * UNITS[unit])
 
 
 class Optimizer(Section):

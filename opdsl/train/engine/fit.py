@@ -19,7 +19,7 @@ from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.loader import DeviceLoader, SampleSet
+from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
@@ -83,8 +83,8 @@ class FrozenPart:
 
 def fit(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
-    train: SampleSet,
-    valid: SampleSet | None,
+    train: AnySampleSet,
+    valid: AnySampleSet | None,
     settings: Settings,
     run: Path,
     *,
@@ -157,13 +157,16 @@ def fit(  # noqa: PLR0913  the contract with the callers
             symmetries=tuple(symmetries),
         )
         stack.callback(training.listener.end)
+        for loader in (training.loader, training.valid):
+            if loader is not None:
+                stack.callback(loader.close)
         training.begin(resume=resume)
         training.finish()
         return _outcome(training)
 
 
 def _refuse_bad_samples(
-    train: SampleSet, settings: Settings, grids: Mapping[str, GridAxes]
+    train: AnySampleSet, settings: Settings, grids: Mapping[str, GridAxes]
 ) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
@@ -187,7 +190,7 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
 
 def _train_step(
     module: nn.Module,
-    train: SampleSet,
+    train: AnySampleSet,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,

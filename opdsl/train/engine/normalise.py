@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
-from opdsl.train.engine.loader import FieldUnits, FieldValues, PointSampleSet, SampleSet
+from opdsl.train.engine.loader import (
+    AnySampleSet,
+    FieldUnits,
+    FieldValues,
+    PointSampleSet,
+    StreamedSet,
+)
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.metrics.norms import power_of_two
+from opdsl.train.metrics.norms import power_of_two, step_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
@@ -70,7 +76,7 @@ class Normaliser(nn.Module):
     @classmethod
     def fit(
         cls,
-        train: SampleSet,
+        train: AnySampleSet,
         kinds: Normalise,
         loop: Rollout | None = None,
         samplings: Samplings | None = None,
@@ -86,8 +92,15 @@ class Normaliser(nn.Module):
             loop: how steps in time follow each other, if there is an axis of time.
             samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
         """
+        if isinstance(train, StreamedSet):
+            train = train.read(range(len(train)))
         weights_on_points = train.weights if isinstance(train, PointSampleSet) else {}
         weights = field_weights(train.inputs | train.outputs, samplings or {}, weights_on_points)
+        timed = {k: v for k, v in train.outputs.items() if loop}
+        timed |= {k: v for k, v in train.inputs.items() if loop and loop.timed(k, v)}
+        weights |= {
+            k: w for k, v in timed.items() if (w := step_weights(weights.get(k), v)) is not None
+        }
         ins = {k: _all_steps(all_values(v), k, loop) for k, v in train.inputs.items()}
         outs = {k: _steps(all_values(v), loop) for k, v in train.outputs.items()}
         return cls(
@@ -167,11 +180,21 @@ def _scale(x: Tensor, kind: str, weights: Values | None) -> ChannelScale:
     if kind == "none":
         return ChannelScale(torch.zeros(channels), torch.ones(channels))
     w = torch.ones(1, 1, *x.shape[2:]) if weights is None else all_values(weights)
-    w = w.double().expand(1, 1, *x.shape[2:])
-    total = w.sum() * len(x)
-    mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total
-    squares = [((c - _per_channel(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
+    w = w.expand(-1, -1, *x.shape[2:])
+    pairs = partial(_weighted_chunks, x, w)
+    total = torch.stack([v.sum(_but_channels(c)) for c, v in pairs()]).sum(0)
+    total = torch.where(total > 0, total, 1.0)  # a channel without values has the mean 0
+    mean = torch.stack([(c * v).sum(_but_channels(c)) for c, v in pairs()]).sum(0) / total
+    squares = [((c - _per_channel(mean, c)) ** 2 * v).sum(_but_channels(c)) for c, v in pairs()]
     return ChannelScale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
+
+
+def _weighted_chunks(x: Tensor, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield some samples in float64 and their weights; values that are masked are zero."""
+    for rows in torch.split(torch.arange(len(x)), CHUNK):
+        c, w = x[rows].double(), weights if len(weights) == 1 else weights[rows]
+        w = w.double().expand(c.shape[0], -1, *c.shape[2:])
+        yield torch.where(w > 0, c, 0.0), w
 
 
 def _deviation(std: Tensor, mean: Tensor) -> Tensor:
@@ -191,10 +214,6 @@ def _all_steps(x: Tensor, name: str, loop: Rollout | None) -> Tensor:
 
 def _steps(x: Tensor, loop: Rollout | None) -> Tensor:
     return x.flatten(0, 1) if loop else x
-
-
-def _chunks(x: Tensor) -> Iterator[Tensor]:
-    return (c.double() for c in torch.split(x, CHUNK))
 
 
 def _but_channels(x: Tensor) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
-from opdsl.data.derive.coarsen import Layout
+from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
@@ -21,11 +22,14 @@ from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import CoordinateCheck, Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
+from opdsl.workflow.datasets.handles import Handle
 from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
-from opdsl.workflow.datasets.sources import in_memory
+from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
+from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, bytes_of, survey
 from opdsl.workflow.errors import Warn, ignore
 
+MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
 ABSENT = "none"  # the field of a port that the file does not have
 
 
@@ -40,6 +44,8 @@ class Binding:
         axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
         coordinates: whether those that a file states have to be those of the domains.
+        memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
+        workers: processes that read batches ahead of their use.
     """
 
     graph: Graph
@@ -49,6 +55,8 @@ class Binding:
     axes: Mapping[str, Sequence[str]] | None = None
     windows: Windows | None = None
     coordinates: CoordinateCheck = "check"
+    memory: int = 1 << 62
+    workers: int = 0
 
     @property
     def data_map(self) -> DataMap:
@@ -71,6 +79,49 @@ class Binding:
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
         self.warn([*fields.notes, *samples.warnings])
         return samples
+
+    def read(
+        self,
+        sources: Sources,
+        path: str,
+        *,
+        split: str | None = None,
+        resolution: Resolution | None = None,
+        samples: int | None = None,
+    ) -> AnySamples:
+        """Read a data set, or open it to be read batch by batch if it is large.
+
+        Raises:
+            OpError: OP0610 to OP0616, what is wrong with the data.
+        """
+        how: dict[str, Any] = {"split": split, "layout": self.layout, "data_map": self.data_map}
+        handle = None
+        if self.windows is not None or stored_bytes(path) * MOST_PACKED > self.memory:
+            handle = sources.handle(path, resolution=resolution, **how)
+        if handle is not None and (samples or 0) <= len(handle):
+            count = samples or len(handle)
+            if bytes_of(handle, count) > self.memory:
+                return self._streamed(handle, count)
+        return self(sources.open(path, resolution=resolution, samples=samples, **how))
+
+    def _streamed(self, handle: Handle, count: int) -> StreamedSamples:
+        """Open samples of a data set, after every one has been looked at once."""
+        fields = handle.read([0])
+        head = self(fields)
+        timed = [x.name for x in self._outputs() if x.steps]
+        looked = survey(handle, count, lambda x: self.piece(x, judged=True), timed)
+        if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
+            self.warn([doubt])
+        self.warn(looked.warnings)
+        return StreamedSamples(
+            handle, self.piece, range(count), head, head.name, looked.fingerprint, self.workers
+        )
+
+    def piece(self, fields: Fields, *, judged: bool = False) -> Samples:
+        """Bind some samples of a data set without warnings about it."""
+        ports = (*self._present(), *self._output_ports())
+        fields, _ = compare_with_domains(ports, fields, self.coordinates)
+        return self._bound(fields, self._outputs(), self._mapping(fields), judged=judged)
 
     @property
     def layout(self) -> Layout | None:
@@ -108,10 +159,17 @@ class Binding:
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
-    def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
+    def _bound(
+        self,
+        fields: Fields,
+        outputs: Sequence[DataPort],
+        mapping: Mapped,
+        *,
+        judged: bool = True,
+    ) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = self._timed(self._present())
-        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
+        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph), judged=judged)
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
@@ -210,7 +268,15 @@ def binding_of(
     steps = TimeSteps(count, settings.data.start) if count else None
     windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
     return Binding(
-        graph, fields, steps, warn, settings.data.axes, windows, settings.data.coordinates
+        graph,
+        fields,
+        steps,
+        warn,
+        settings.data.axes,
+        windows,
+        settings.data.coordinates,
+        settings.data.memory_bytes,
+        settings.data.workers,
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.train.run.folder import ABOUT
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.sources import Sources, parts_of
+from opdsl.workflow.datasets.streamed import AnySamples
 from opdsl.workflow.folder.reading import no_run
 
 
@@ -47,26 +47,19 @@ def held_out_in(path: str, split: str | None = None) -> HeldOut:
 
 def read_held_out(
     source: HeldOut, resolution: Resolution | None, binding: Binding, sources: Sources
-) -> Samples:
+) -> AnySamples:
     """Read held-out samples as the inputs and outputs of a model.
 
     Raises:
         OpError: OP0610 to OP0615.
     """
-    fields = sources.open(
-        source.path,
-        split=source.split,
-        resolution=resolution,
-        layout=binding.layout,
-        data_map=binding.data_map,
-    )
-    samples = binding(fields)
+    samples = binding.read(sources, source.path, split=source.split, resolution=resolution)
     first, last = (_counted(x, source.windows, samples) for x in (source.first, source.last))
     samples = samples.first(first) if first else samples
     return samples.last(last) if last else samples
 
 
-def _counted(count: int | None, windows: int, samples: Samples) -> int | None:
+def _counted(count: int | None, windows: int, samples: AnySamples) -> int | None:
     """Convert a number of windows to that of the same trajectories in other samples."""
     if count is None or windows == samples.windows or count % windows:
         return count
@@ -79,7 +72,7 @@ def read_sets(
     usual: Resolution | None,
     binding: Binding,
     sources: Sources,
-) -> dict[str, Samples]:
+) -> dict[str, AnySamples]:
     """Read the sets to be measured, by name, in the order of the resolutions.
 
     Args:
@@ -93,9 +86,9 @@ def read_sets(
     Raises:
         OpError: OP0610 to OP0615; OP0614 for a resolution that no file has.
     """
-    sets: dict[str, Samples] = {}
+    sets: dict[str, AnySamples] = {}
     for source, resolution in _requests(held_out, resolutions, usual, binding, sources):
-        samples = replace(read_held_out(source, resolution, binding, sources), name="")
+        samples = read_held_out(source, resolution, binding, sources)
         name = _free_name(samples.extent, source, sets)
         sets[name] = replace(samples, name=name)
     return sets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
@@ -94,18 +94,33 @@ class DataMap:
         notes = (_assumed(path, layout, data),) if layout and layout.fields else ()
         return MappedSource(data, coordinates, notes)
 
-    def read(self, source: MappedSource, start: int = 0, stop: int | None = None) -> Fields:
+    def read(
+        self,
+        source: MappedSource,
+        rows: Sequence[int],
+        names: Collection[str] | None = None,
+        files: Opened | None = None,
+        *,
+        judged: bool = True,
+    ) -> Fields:
         """Read samples of a data set.
+
+        Args:
+            source: the data set.
+            rows: indices of samples.
+            names: inputs, outputs and domains to read; all if None.
+            files: those of the data set, which stay open; opened for this call if None.
+            judged: whether the fields get a fingerprint and suspects.
 
         Raises:
             OpError: OP0610, the values cannot be read, or there are fewer samples than asked for.
         """
         data = source.data
-        if stop is not None and stop > len(data):
-            message = f"the data hold {len(data)} samples, {stop} were asked for"
+        if rows and max(rows) >= len(data):
+            message = f"the data hold {len(data)} samples, {max(rows) + 1} were asked for"
             raise fault("OP0610", message, file=data.source)
-        arrays = data.read(start, len(data) if stop is None else stop)
-        fields = Converter(self.graph, data.source).convert(arrays)
+        arrays = data.read(rows, names, files)
+        fields = Converter(self.graph, data.source, judged=judged).convert(arrays)
         grid = next((x.grid for x in data.targets if x.kind == "grid"), ())
         stated = {k: x for k, x in source.coordinates.items() if k in grid}
         named = len(stated) == len(grid) == len(fields.axes)
@@ -117,7 +132,7 @@ class DataMap:
             coordinates=coordinates,
             notes=source.notes,
             windows=len(data.starts),
-            start=start,
+            start=rows[0] if rows else 0,
         )
 
     @property

@@ -28,8 +28,8 @@ EXAMPLE = 'as `data={"a": a, "u": u}`'
 class Converter:
     """Convert arrays by name to `Fields`, and report all errors together."""
 
-    def __init__(self, graph: Graph, label: str) -> None:
-        self.graph, self.label = graph, label
+    def __init__(self, graph: Graph, label: str, *, judged: bool = True) -> None:
+        self.graph, self.label, self.judged = graph, label, judged
         self.ports = {x.name: x for x in (*graph.inputs, *graph.outputs)}
         self.scattered = {x.name: x for x in graph.domains if x.scattered}
         self.errors: list[OpError] = []
@@ -73,9 +73,9 @@ class Converter:
             roles=roles,
             axes=() if domain is None else tuple(f"axis_{i}" for i in range(domain.dims)),
             resolution=tuple(array.shape[2:]) if isinstance(array, Tensor) else (),
-            suspects=suspects(values, roles),
+            suspects=suspects(values, roles) if self.judged else (),
             source=self.label,
-            fingerprint=fingerprint(values, places),
+            fingerprint=fingerprint(values, places) if self.judged else "",
             layout=_layout(domain),
             places=places,
             homes=homes,

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.bind.coordinates import thin_coordinates
-from opdsl.data.bind.samples import VECTOR, Fields
-from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
+from opdsl.data.bind.samples import Fields
+from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
+from opdsl.data.io.rows import open_rows
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import Values, all_values, count_samples, select, select_geometries
+from opdsl.nn.points.batch import count_samples, select, select_geometries
+from opdsl.workflow.datasets.coarser import coarser
+from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
 from opdsl.workflow.datasets.mapped import DataMap, matching_files
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
@@ -47,7 +49,7 @@ class Sources:
         if not in_memory(path):
             mapped = data_map and data_map.open(path, split)
             if data_map and mapped:
-                return _part(data_map.read(mapped, 0, samples), resolution, None)
+                return _part(data_map.read(mapped, range(samples or len(mapped))), resolution, None)
             return open_dataset(
                 path, split=split, resolution=resolution, samples=samples, layout=layout
             )
@@ -57,6 +59,28 @@ class Sources:
         if layout is not None and fields.layout == "periodic":
             fields = replace(fields, layout=layout)
         return _part(fields, resolution, samples)
+
+    def handle(
+        self,
+        path: str,
+        *,
+        split: str | None = None,
+        resolution: Resolution | None = None,
+        layout: Layout | None = None,
+        data_map: DataMap | None = None,
+    ) -> Handle | None:
+        """Open a data set whose samples can be read in any order; None if it must be read whole.
+
+        Raises:
+            OpError: as `open`.
+        """
+        if in_memory(path):
+            return None
+        mapped = data_map and data_map.open(path, split)
+        if data_map and mapped:
+            return MappedHandle(data_map, mapped, resolution) if mapped.data.by_rows else None
+        files = open_rows(path, split=split, resolution=resolution, layout=layout)
+        return None if files is None else FileHandle(files)
 
     def first(self, path: str, split: str | None, data_map: DataMap | None = None) -> Fields:
         """Read the first sample of a data set."""
@@ -116,6 +140,14 @@ def on_disk(path: str) -> bool:
     return Path(path).exists() or bool(matching_files(path))
 
 
+def stored_bytes(path: str) -> int:
+    """Return the bytes of a file, of those of a folder, or of those that fit a pattern."""
+    if Path(path).is_dir():
+        return sum(x.stat().st_size for x in Path(path).rglob("*") if x.is_file())
+    files = (Path(path),) if Path(path).is_file() else matching_files(path)
+    return sum(x.stat().st_size for x in files)
+
+
 def parts_of(path: str) -> tuple[str, ...]:
     """Return the parts (`train`, `valid`, `test`) of a folder of data."""
     homes = (Path(path) / "data", Path(path))
@@ -130,7 +162,7 @@ def _part(fields: Fields, resolution: Resolution | None, samples: int | None) ->
         raise fault("OP0610", message, file=fields.source)
     if samples is not None:
         fields = _first(fields, samples)
-    return fields if resolution is None else _coarser(fields, resolution)
+    return fields if resolution is None else coarser(fields, resolution)
 
 
 def _first(fields: Fields, count: int) -> Fields:
@@ -139,22 +171,4 @@ def _first(fields: Fields, count: int) -> Fields:
         fields,
         values={k: select(x, rows) for k, x in fields.values.items()},
         places={k: select_geometries(x, rows) for k, x in fields.places.items()},
-    )
-
-
-def _coarser(fields: Fields, resolution: Resolution) -> Fields:
-    refuse_on_points(resolution if fields.places else None, fields.source)
-    kept = every_kth(fields.resolution, resolution, fields.layout, source=fields.source)
-    strides = (slice(None), slice(None), *kept)
-
-    def thin(x: Values) -> Values:
-        dense = all_values(x)
-        return dense if dense.ndim == VECTOR else dense[strides].contiguous()
-
-    size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
-    return replace(
-        fields,
-        values={n: thin(x) for n, x in fields.values.items()},
-        resolution=size,
-        coordinates=thin_coordinates(fields.coordinates, fields.axes, kept),
     )

@@ -253,7 +253,8 @@ def _stream(run: Run, source: str, split: str | None, size: int, data_map: DataM
         size = len(mapped) if any(x.scattered for x in run.graph.domains) else size
         starts = range(0, len(mapped), size)
         ends = (min(x + size, len(mapped)) for x in starts)
-        pieces = (data_map.read(mapped, *x) for x in zip(starts, ends, strict=True))
+        rows = (range(*x) for x in zip(starts, ends, strict=True))
+        pieces = (data_map.read(mapped, x) for x in rows)
         return Stream(len(mapped), pieces)
     axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
     alone = axes.pop() if len(axes) == 1 else None

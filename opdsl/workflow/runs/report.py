@@ -25,6 +25,7 @@ from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud
 from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.streamed import AnySamples, loaded
 from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings
@@ -53,7 +54,7 @@ def make_report(
     run: Path,
     module: nn.Module,
     normaliser: Normaliser,
-    tests: Mapping[str, Samples],
+    tests: Mapping[str, AnySamples],
     history: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     *,
@@ -161,10 +162,10 @@ def _diagram(graph: Graph) -> str:
 
 
 def _pictures(
-    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
+    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: AnySamples, settings: Settings
 ) -> list[Picture]:
     """Show the first samples of a set: the first channel of each function, after the last step."""
-    few = samples.first(SAMPLES)
+    few = loaded(samples.first(SAMPLES))
     loop = loop_of(graph, settings.rollout)
     outputs = predict(
         module,

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from opdsl.data.bind.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule, lower
@@ -37,6 +36,7 @@ from opdsl.workflow.datasets.division import BY_TEST, Division, divide
 from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.streamed import AnySamples, head_of
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
@@ -163,7 +163,7 @@ class _Sets:
     """
 
     division: Division
-    tests: dict[str, Samples]
+    tests: dict[str, AnySamples]
     split: str
     loop: Rollout | None
 
@@ -186,7 +186,7 @@ class _Sets:
         return cls(division, tests, split, loop)
 
     @property
-    def valid(self) -> Samples | None:
+    def valid(self) -> AnySamples | None:
         """The validation samples, which choose the best weights."""
         if self.division.choice == BY_TEST:
             return next(iter(self.tests.values()), None)
@@ -197,7 +197,7 @@ class _Sets:
         valid = [self.division.valid] if self.division.valid is not None else []
         _try(module, [self.division.train, *valid, *self.tests.values()], self.loop)
 
-    def to_measure(self) -> dict[str, dict[str, Samples]]:
+    def to_measure(self) -> dict[str, dict[str, AnySamples]]:
         """Return the sets that are measured at the end, by split and by name."""
         valid = (
             {} if self.division.valid is None else {self.division.valid.name: self.division.valid}
@@ -346,12 +346,12 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
+def _try(module: OperatorModule, sets: Sequence[AnySamples], loop: Rollout | None) -> None:
     """Call the model on one sample of each set."""
     module.eval()
     with torch.no_grad():
         for samples in sets:
-            sample = samples.first(1)
+            sample = head_of(samples).first(1)
             with_steps = {k for k, x in sample.inputs.items() if loop and loop.timed(k, x)}
             inputs = {
                 k: all_values(x)[:, 0] if k in with_steps else x for k, x in sample.inputs.items()
