@@ -167,6 +167,7 @@ CODES: dict[str, Code] = {
     "OP0663": Code("a reference names no array", "bad-reference", Exit.DATA),
     "OP0664": Code("a published layout is assumed", "assumed-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

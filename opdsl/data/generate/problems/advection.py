@@ -6,17 +6,19 @@ Fields `initial` (input, u at time 0) and `final` (output, u at time t), or `u` 
 from __future__ import annotations
 
 import time as clock
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.sine_waves import SineWaves
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import time as clock
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
@@ -21,6 +21,9 @@ from opdsl.data.generate.sampling.sine_waves import SineWaves
 from opdsl.data.generate.solvers.fisher import FisherEquation
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 
@@ -76,19 +79,6 @@ def generate(
     )
     equation = FisherEquation(diffusivity, rate)
     gap = _gap(settings, equation, time)
-    count = max(frames, 1)
-    steps = _steps(rate, time, count)
-    x = np.array(positions(settings.sampling, settings.resolution))
-
-    def sample(index: int) -> dict[str, Floats]:
-        start, first = initial(settings.seed, index, x)
-        states = equation.spectral(start, time / count, count, steps)
-        later = fourier_values(np.stack(list(states)), settings.sampling, settings.resolution, 1)
-        u = np.concatenate([first[None], later])
-        if not -SLACK <= u.min() <= u.max() <= 1 + SLACK:  # so written that NaN fails
-            raise settings.unsound(f"sample {index} leaves 0 to 1: {u.min():g} to {u.max():g}")
-        return {"u": u} if frames else {"initial": u[0], "final": u[-1]}
-
     parameters: dict[str, str | int | float] = {
         "diffusivity": diffusivity,
         "rate": rate,
@@ -97,6 +87,7 @@ def generate(
         "modes": MODES,
     }
     times = np.linspace(0.0, time, frames + 1) if frames else (0.0,)
+    sample = partial(_sample, settings, equation, time)
     with in_parallel(sample, range(settings.samples), settings.workers) as samples:
         roles = TRAJECTORY if frames else PAIR
         write_pairs(settings, "fisher", roles, samples, parameters, progress, tuple(times))
@@ -121,6 +112,20 @@ def initial(seed: int, index: int, x: Floats) -> tuple[Coefficients, Floats]:
     low, height = float(fine.min()), float(np.ptp(fine))
     c = coefficients_of((fine - low) / height, MODES, 1)
     return c, np.clip((waves(x) - low) / height, 0.0, 1.0)
+
+
+def _sample(
+    settings: GridSettings, equation: FisherEquation, time: float, index: int
+) -> dict[str, Floats]:
+    count = max(settings.frames, 1)
+    x = np.array(positions(settings.sampling, settings.resolution))
+    start, first = initial(settings.seed, index, x)
+    states = equation.spectral(start, time / count, count, _steps(equation.rate, time, count))
+    later = fourier_values(np.stack(list(states)), settings.sampling, settings.resolution, 1)
+    u = np.concatenate([first[None], later])
+    if not -SLACK <= u.min() <= u.max() <= 1 + SLACK:  # so written that NaN fails
+        raise settings.unsound(f"sample {index} leaves 0 to 1: {u.min():g} to {u.max():g}")
+    return {"u": u} if settings.frames else {"initial": u[0], "final": u[-1]}
 
 
 def _steps(rate: float, time: float, count: int) -> int:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import math
 import time as clock
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import FileOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.draws import normals
 from opdsl.data.generate.solvers.fitzhugh_nagumo import FitzHughNagumo
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 
@@ -94,11 +97,6 @@ def generate(
     gap = _gap(settings, equations, fine, time)
     times = tuple(np.linspace(0.0, time, frames + 1))
 
-    def sample(index: int) -> dict[str, Floats]:
-        states = equations.integrate(initial(settings.seed, index, fine), times)
-        states = cell_means(states, n)
-        return {"activator": states[:, 0], "inhibitor": states[:, 1]}
-
     parameters: dict[str, str | int | float] = {
         "du": du,
         "dv": dv,
@@ -107,6 +105,7 @@ def generate(
         "boundary": "neumann",
         "fine": fine,
     }
+    sample = partial(_sample, settings, equations, fine, times)
     with in_parallel(sample, range(settings.samples), settings.workers) as samples:
         write_pairs(
             settings, "fitzhugh_nagumo", FIELDS, samples, parameters, progress, tuple(times)
@@ -120,6 +119,18 @@ def generate(
         extent=f"{settings.extent}, solved with {fine}x{fine} cells",
         checked=(f"exponential differencing of the first sample differs by {gap:.1e}",),
     )
+
+
+def _sample(
+    settings: GridSettings,
+    equations: FitzHughNagumo,
+    fine: int,
+    times: tuple[float, ...],
+    index: int,
+) -> dict[str, Floats]:
+    states = equations.integrate(initial(settings.seed, index, fine), times)
+    states = cell_means(states, settings.resolution)
+    return {"activator": states[:, 0], "inhibitor": states[:, 1]}
 
 
 def initial(seed: int, index: int, fine: int) -> Floats:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, layout_of
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.memory_budget import data_budget
@@ -21,6 +20,9 @@ from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 from opdsl.sampling import PERIODIC, SAMPLINGS, GridSampling, positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 FieldPair = Mapping[str, Floats]
@@ -60,7 +62,7 @@ class GridSettings:
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
-        workers: threads that compute samples in parallel.
+        workers: processes that compute samples in parallel.
         periodic: whether both ends of an axis are one point.
         length: of every axis.
         start: the lower end of every axis.
