@@ -176,6 +176,7 @@ CODES: dict[str, Code] = {
     "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
     "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
