@@ -18,7 +18,9 @@ from opdsl.data.arrays.faults import disagree, no_window
 from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
+from opdsl.data.io.locate import unopened
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.unchanged import Unchanged
 
 Array = NDArray[Any]
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -185,6 +187,7 @@ class Opened:
     def __init__(self, paths: Sequence[Path], source: str) -> None:
         self.paths, self.source = paths, source
         self._open: dict[int, tuple[ExitStack, ArrayFile]] = {}
+        self._unchanged = Unchanged()
 
     def __enter__(self) -> Self:
         return self
@@ -194,15 +197,27 @@ class Opened:
             held[0].close()
 
     def __getitem__(self, i: int) -> ArrayFile:
-        """Return the i-th file."""
+        """Return the i-th file.
+
+        Raises:
+            OpError: as `open_arrays`; OP0610, it was changed since it was first opened.
+        """
+        name = self.source if len(self.paths) == 1 else str(self.paths[i])
+        try:
+            self._unchanged.refuse_changed(self.paths[i], name)
+        except OSError as error:
+            raise unopened(error, name) from error
         if i not in self._open:
             if len(self._open) == MOST_OPEN:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest)[0].close()
-            name = self.source if len(self.paths) == 1 else str(self.paths[i])
             stack = ExitStack()
             self._open[i] = stack, stack.enter_context(open_arrays(self.paths[i], name))
         return self._open[i][1]
+
+    def forked(self) -> None:
+        """Open the files anew in a process that was forked from the one that had opened them."""
+        self._open = {}
 
     def list(self) -> Files:
         """List the arrays of all files, without reading values.

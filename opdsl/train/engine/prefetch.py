@@ -7,6 +7,7 @@ Source: torch.utils.data.DataLoader runs the processes.
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,9 +153,13 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _prepare_process(_: int) -> None:
-    """Leave signals to the training process, which ends this one."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+    """Leave Ctrl-C to the training process, and end without an error when asked to.
+
+    A process that ends with an error makes torch raise one in the training process, in the middle
+    of whatever it does.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _ended() -> OpError:

@@ -37,7 +37,7 @@ from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 from opdsl.workflow.datasets.streamed import AnySamples, head_of
-from opdsl.workflow.errors import ArgumentError, Warn, ignore
+from opdsl.workflow.errors import ArgumentError, Warn, ignore, once
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
     about_data,
@@ -173,7 +173,7 @@ class _Sets:
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
         """Read the samples, after all checks that need no data."""
-        graph, data = program.graph, settings.data
+        graph, data, warn = program.graph, settings.data, once(warn)
         policy_of(settings.precision, device_of(settings.device))
         _refuse_too_large(graph, settings, program.folder, sources)
         loop = loop_of(graph, settings.rollout)
