@@ -208,11 +208,14 @@ class NormaliserFit:
         source = self.source
         if source is None:
             return self._scale(f"out_{name}", name, self.kinds.outputs, exact=True)
-        of_source, one = self.moments[f"in_{source}"], self.moments[f"residual_{name}"]
+        of_source, one = self._of_channels(f"in_{source}"), self.moments[f"residual_{name}"]
         size = positive_deviation(of_source.std, of_source.mean)
         std = positive_deviation(one.std, one.mean)
         rules, number = self.rules.get(source, ()), sorted(self.inputs).index(source)
         return SampleScale(of_source.mean, size, one.mean, std, rules, number)
+
+    def _of_channels(self, key: str) -> Moments:
+        return self.points[key].pooled() if key in self.points else self.moments[key]
 
     def _scale(self, key: str, name: str, kind: str, *, exact: bool) -> Scale:
         if key in self.points:
