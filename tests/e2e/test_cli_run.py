@@ -169,7 +169,14 @@ def metrics(run_folder):
     return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(run_folder)]
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        (signal.SIGTERM, 143),
+        # `test_faults` has a run that is interrupted
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_resume_gives_the_same_metrics(folder, signum, code):
     settings = ("--epochs", 40, "--set", "checkpoint.every=50")
     good("train", "tiny.op", "--out", "whole", "-q", *settings)
