@@ -463,6 +463,7 @@ def test_a_suspect_sample_is_shown(folder):
     assert folder
 
 
+@pytest.mark.slow  # `test_cli_geometry` stops another generator
 def test_generation_that_is_stopped_leaves_nothing(tmp_path):
     shape = ("--resolution", 65, "--samples", 100000, "--out", "big.h5")
     child = start("data", "generate", "darcy", *shape, cwd=tmp_path)
@@ -477,6 +478,7 @@ def test_generation_that_is_stopped_leaves_nothing(tmp_path):
 
 
 def test_a_process_of_its_own_does_the_same(folder):
-    result = process("train", "tiny.op", "--epochs", 1, "--out", "run", cwd=folder)
+    few = ("--epochs", 1, "--set", "eval.resolutions=[9]")
+    result = process("train", "tiny.op", *few, "--out", "run", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "report page  run/report.html"
