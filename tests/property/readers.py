@@ -23,7 +23,7 @@ from opdsl.compiler import check
 from opdsl.data.io.dataset import open_dataset, stream_dataset
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.data.io.rows import open_rows
+from opdsl.data.io.rows.row_files import open_rows
 from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
