@@ -9,6 +9,7 @@ import torch
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
 from opdsl.train.run.metrics_log import read_metrics
+from tests.compilers import copying_compiler
 from tests.e2e.command_line import good, run, start
 
 pytestmark = pytest.mark.skipif(
@@ -94,10 +95,7 @@ def missing(home, monkeypatch):
 
 
 def nowhere(home, monkeypatch):
-    compiler = home / "quick"
-    compiler.write_text('#!/bin/sh\nexec c++ "$@" -O0\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("CXX", str(home / "compiler"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "wide.op"))  # a file: no folder can be there
 
 
@@ -112,6 +110,8 @@ def nowhere(home, monkeypatch):
     ],
 )
 def test_what_is_wrong_with_the_kernels_is_one_line_of_a_run(home, monkeypatch, fault, told):
+    copying_compiler(home)
+    library.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     fault(home, monkeypatch)
     result = run("train", "wide.op", "--epochs", 1, "--out", "run", "-q")

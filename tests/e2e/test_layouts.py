@@ -13,6 +13,7 @@ import scipy.io
 import torch
 from safetensors.numpy import save_file
 
+import opdsl
 from opdsl.compiler import read
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import divide
@@ -375,6 +376,77 @@ def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
     assert sorted(set(division.train.inputs["u"].flatten().tolist())) == [0, 1, 2, 3]
     assert set(division.valid.inputs["u"].flatten().tolist()) == {4}
     assert (len(division.train), len(division.valid)) == (4 * 9, 6)
+
+
+PER_SAMPLE = "points(2, geometry = per_sample)"
+
+
+def unaligned(order, points=None):
+    """Rows of DeepXDE's unaligned files: 6 functions at sensors, 5 queries of each."""
+    sensors = field(6, 20).repeat(5, 0)
+    places = field(30, 2) if points is None else points
+    np.savez("f.npz", X_train0=sensors[order], X_train1=places[order], y_train=field(30, 1))
+    return points_program(OPERATOR, 'path = "f.npz"', PER_SAMPLE)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_queries_in_rows_are_grouped_by_equal_sensors(here, shuffled):
+    order = RNG.permutation(30) if shuffled else np.arange(30)
+    (here / "m.op").write_text(unaligned(order))
+    warned = " ".join(run("train", "m.op", "--out", "run").stderr.split())
+    assert "30 rows are 6 samples of 5 queries" in warned
+    axes = "X_train0 = (query, channel) y_train = (query, channel) X_train1 = (query, channel)"
+    assert axes in warned
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert row["samples"] == 6
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz")
+    with np.load("p.npz") as predicted, np.load("f.npz") as file:
+        assert predicted["u"].shape == (30, 1)
+        away = predicted["u"] - file["y_train"]
+        trained = opdsl.open_run("run")
+        one = trained.predict(file["X_train0"][7:8], P=torch.from_numpy(file["X_train1"][7:8]))
+        assert np.allclose(np.asarray(one).reshape(-1), predicted["u"][7], rtol=1e-4, atol=1e-6)
+    assert row["rmse"] == pytest.approx(float(np.sqrt(np.mean(away**2))), rel=1e-5)
+
+
+def test_queries_at_equal_points_are_a_function_on_shared_points(here):
+    text = unaligned(np.arange(30), np.tile(field(5, 2), (6, 1)))
+    (here / "m.op").write_text(text.replace(PER_SAMPLE, "points(2)"))
+    good("train", "m.op", "--out", "run")
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert (row["samples"], row["set"]) == (6, "5 points")
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz")
+    with np.load("p.npz") as predicted, np.load("f.npz") as file:
+        away = predicted["u"] - file["y_train"]
+    assert row["rmse"] == pytest.approx(float(np.sqrt(np.mean(away**2))), rel=1e-5)
+
+
+def test_queries_of_ones_own_names_are_grouped_if_the_program_says_so(here):
+    sensors = field(9, 20).repeat(10, 0)
+    np.savez("f.npz", X=np.concatenate([sensors, field(90, 2)], 1), y=field(90, 1))
+    data = """path = "f.npz" fields { f = "X[:, :20]" P = "X[:, 20:]" u = "y" }
+    axes { f = (query, channel) P = (query, coordinate) u = (query, channel) }"""
+    (here / "m.op").write_text(points_program(OPERATOR, data, PER_SAMPLE))
+    good("train", "m.op", "--out", "run")
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert row["samples"] == 9
+
+
+@pytest.mark.parametrize(
+    ("axes", "text", "code"),
+    [
+        ("f = (query, channel) P = (query, coordinate) u = (sample, point)", OPERATOR, "OP0661"),
+        ("P = (query, coordinate) s = (query,)", GEOMETRY, "OP0684"),
+    ],
+)
+def test_queries_that_cannot_be_grouped_are_refused(here, axes, text, code):
+    np.savez("f.npz", f=field(30, 20), P=field(30, 2), u=field(30, 1), s=field(30))
+    (here / "m.op").write_text(
+        points_program(text, f'path = "f.npz" axes {{ {axes} }}', PER_SAMPLE)
+    )
+    result = run("train", "m.op", "--out", "run")
+    assert code in result.stderr
+    assert result.stderr.count("error[") == 1
 
 
 def test_queries_of_which_nobody_says_the_sample_are_refused(here):

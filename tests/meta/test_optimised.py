@@ -104,8 +104,12 @@ def test_commands_end_with_the_same_code_without_asserts(arguments, code):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda x: str(x.relative_to(ROOT)))
 def test_no_source_catches_the_failure_of_an_assert(path):
     """But for the guards of torch's exports, which are asserts; these are refused under -O."""
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    guards = path.name == "trace.py"
+    if "AssertionError" not in text:  # most sources; to parse all of them takes long
+        assert not guards
+        return
+    tree = ast.walk(ast.parse(text))
     caught = [x for x in tree if isinstance(x, ast.ExceptHandler) and x.type is not None]
     names = {y.id for x in caught for y in ast.walk(x.type) if isinstance(y, ast.Name)}
-    guards = path.name == "trace.py"
     assert ("AssertionError" in names) == guards

@@ -23,6 +23,9 @@ def no_array(files: Files, target: Target, why: str) -> OpError:
     cure = (
         f'`data {{ fields {{ {target.name} = "{example}" }} }}` names the array of `{target.name}`'
     )
+    if target.mask:
+        name = target.name.removeprefix("masks.")
+        cure = f'`data {{ masks {{ {name} = "{example}" }} }}` names the mask of `{name}`'
     return fault(
         "OP0660",
         f"which array is {_role(target)} `{target.name}`? {why[0].upper()}{why[1:]}",
@@ -133,6 +136,8 @@ def wanted(target: Target) -> str:
 
 
 def _role(target: Target) -> str:
+    if target.mask:
+        return "the mask"
     if target.kind == "coordinates":
         return "the domain"
     return "the output" if target.output else "the input"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.diagnostics import Diagnostic, Help
-from opdsl.nn.points.batch import Values, split_samples
+from opdsl.nn.points.batch import Values, all_values, split_samples
 from opdsl.nn.points.packed import Packed
 
 FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
@@ -62,7 +62,10 @@ def suspects_warning(fields: Fields) -> Diagnostic | None:
 
 
 def zero_truth_warnings(
-    outputs: Mapping[str, Values], timed: Container[str], fields: Fields
+    outputs: Mapping[str, Values],
+    timed: Container[str],
+    fields: Fields,
+    masks: Mapping[str, Values] | None = None,
 ) -> Iterator[Diagnostic]:
     """Yield the warnings OP0631 about samples whose truth, or a step of it, is zero everywhere.
 
@@ -70,21 +73,29 @@ def zero_truth_warnings(
         outputs: the outputs for training, (samples, channels, *grid) or packed.
         timed: names of outputs with a time axis after the sample axis.
         fields: the fields of the file that the outputs are from.
+        masks: output -> which of its values count, all if it is not there; what has no value that
+            counts is not reported.
     """
-    for name, indices in zero_truths(outputs, timed, fields.start).items():
+    for name, indices in zero_truths(outputs, timed, fields.start, masks).items():
         yield zero_truth_warning(name, indices, fields.source, timed=name in timed)
 
 
 def zero_truths(
-    outputs: Mapping[str, Values], timed: Container[str], start: int
+    outputs: Mapping[str, Values],
+    timed: Container[str],
+    start: int,
+    masks: Mapping[str, Values] | None = None,
 ) -> dict[str, list[int]]:
     """Return the samples whose truth, or a step of it, is zero everywhere, for each output.
 
     Args:
-        outputs, timed: as for `zero_truth_warnings`.
+        outputs, timed, masks: as for `zero_truth_warnings`.
         start: how many samples come before.
     """
-    zero = {k: ~_any(x, 2 if k in timed else 1) for k, x in outputs.items()}
+    zero = {}
+    for name, x in outputs.items():
+        axes, mask = 2 if name in timed else 1, (masks or {}).get(name)
+        zero[name] = ~_any(x, axes) if mask is None else _vanishing(x, mask, axes)
     rows = {k: [start + i for i in x.nonzero().flatten().tolist()] for k, x in zero.items()}
     return {k: x for k, x in rows.items() if x}
 
@@ -110,6 +121,16 @@ def _any(x: Values, axes: int) -> Tensor:
     if isinstance(x, Packed):
         return torch.stack([y.any() for y in x.parts])
     return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
+
+
+def _vanishing(x: Values, mask: Values, axes: int) -> Tensor:
+    """Whether the values that count, of which there are some, are zero in a sample or a step."""
+    if isinstance(x, Packed):
+        pairs = zip(x.parts, split_samples(mask), strict=True)
+        return torch.stack([~(y != 0)[m.expand_as(y)].any() & m.any() for y, m in pairs])
+    valid = all_values(mask).expand_as(x)
+    some, known = ((y.flatten(axes).any(axes)) for y in ((x != 0) & valid, valid))
+    return (~some & known).reshape(len(x), -1).any(1)
 
 
 def _listed(indices: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from opdsl.precisions import PrecisionName
 from opdsl.registry import Registry
+from opdsl.train.config.transforms import MAPS_IN_WORDS, PointwiseMap, read_maps
 from opdsl.train.losses import LOSSES
 from opdsl.train.optimizers import OPTIMIZERS
 
@@ -52,10 +54,24 @@ def _nothing(value: Any) -> Any:
 
 def _scaling(value: Any) -> Any:
     """Convert `true` to the usual scaling and `false` to `none`."""
-    return {True: "channel", False: "none"}[value] if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "channel" if value else "none"
+    return str(value) if isinstance(value, str) else value  # a call is a subclass
 
 
-Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
+Scaling = Annotated[Literal["channel", "point", "sample", "none"], BeforeValidator(_scaling)]
+SAMPLE = re.compile(r"sample\(\s*([A-Za-z_]\w*)\s*\)")
+OfSample = Annotated[
+    str,
+    Field(pattern=r"^sample\(\s*[A-Za-z_]\w*\s*\)$", json_schema_extra={"words": "sample(INPUT)"}),
+]
+OutputScaling = Annotated[Literal["channel", "point", "none"] | OfSample, BeforeValidator(_scaling)]
+
+
+def statistics_source(scaling: str) -> str | None:
+    """Return `a` for the scaling `sample(a)` of outputs; None for all others."""
+    match = SAMPLE.fullmatch(scaling)
+    return match[1] if match else None
 
 
 def _named_none(value: Any) -> Any:
@@ -124,7 +140,11 @@ class Data(Section):
             the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
             data choose, as in runs of earlier versions.
         test: the test file or files, measured once at the end.
-        resolution: points on each axis to train at; as in the file if not given.
+        resolution: points on each axis to train at, every k-th of the file; as in the file if not
+            given.
+        resample: points on each axis, or a list with those of each, of another grid on which the
+            data are evaluated by the series of each axis; training and test data alike. It comes
+            after `resolution`, and `eval.resolutions` are reached the same way.
         skip: samples of `path` to leave out at its beginning, as where others learnt from them.
         samples: samples of `path` to use, those for validation among them; all if not given.
         test_samples: test samples to use, all if not given; without `test` so many of the last
@@ -143,6 +163,12 @@ class Data(Section):
         memory: size of a data set, in float32, up to which it is kept in memory; a larger one is
             read batch by batch, with equal results.
         workers: processes that read batches ahead of their use; 0 reads them when they are used.
+        masks: for an input or output the array that is 1 where a value counts and 0 where it does
+            not, or the reverse with `~` before its name: `masks { u = "~land" }`.
+        missing: what becomes of values that are NaN: `refuse`, or `mask`, which leaves them out of
+            losses, statistics and errors.
+        fill: the value of an input where it is masked: a number, or the `mean` of the channel over
+            the other points of the sample.
     """
 
     kind: Annotated[str, FIXED] = "auto"
@@ -150,6 +176,11 @@ class Data(Section):
     valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
     test: Annotated[str | list[str] | None, MOVED] = None
     resolution: Annotated[AtLeastOne | None, FIXED] = None
+    resample: Annotated[
+        Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None,
+        BeforeValidator(_nothing),
+        FIXED,
+    ] = None
     skip: Annotated[int, Field(ge=0), FIXED] = 0
     samples: Annotated[AtLeastOne | None, FIXED] = None
     test_samples: Annotated[AtLeastOne | None, FIXED] = None
@@ -158,6 +189,9 @@ class Data(Section):
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
+    masks: Annotated[dict[str, Any] | None, FIXED] = None
+    missing: Annotated[Literal["refuse", "mask"], FIXED] = "refuse"
+    fill: Annotated[Literal["mean"] | float, FIXED] = "mean"
     memory: Annotated[str, Field(pattern=SIZE), FREE] = "512 MB"
     workers: Annotated[int, Field(ge=0, le=64), FREE] = 1
 
@@ -282,17 +316,32 @@ class Checkpoint(Section):
     keep: Annotated[AtLeastOne, FREE] = 2
 
 
+def _maps(texts: list[str]) -> list[str]:
+    """Write the maps of an input or output in one way; refuse texts that are none."""
+    return [str(x) for x in read_maps(texts)]
+
+
+MapTexts = Annotated[list[str], BeforeValidator(_texts), AfterValidator(_maps)]
+Transforms = Annotated[
+    dict[str, MapTexts],
+    Field(json_schema_extra={"resume": "fixed", "words": f"one or a list of {MAPS_IN_WORDS}"}),
+]
+
+
 class Normalise(Section):
-    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel.
+    """`normalise { inputs = point outputs = channel }`: mean 0 and deviation 1 of the data.
 
     Attributes:
         inputs: `channel` (or true) shifts and scales each channel of the inputs by mean and
-            deviation of the training samples; `none` (or false) leaves them as they are.
-        outputs: the scaling of the outputs, which predictions undo.
+            deviation of the training samples; `point` each point of the grid and channel by those
+            over the samples; `sample` each sample by its own, over its points; `none` (or false)
+            leaves them as they are.
+        outputs: the scaling of the outputs, which predictions undo; `sample(a)` takes the
+            statistics of each sample from its input `a`.
     """
 
     inputs: Annotated[Scaling, FIXED] = "channel"
-    outputs: Annotated[Scaling, FIXED] = "channel"
+    outputs: Annotated[OutputScaling, FIXED] = "channel"
 
 
 class Settings(Section):
@@ -315,6 +364,10 @@ class Settings(Section):
         seed: of the order of samples and of every random layer.
         clip: largest norm of the gradient; `none` for no bound.
         bad_steps: steps in a row without a finite loss and gradient after which the run stops.
+        transforms: pointwise maps of inputs and outputs by name, which come before `normalise`:
+            `transforms { a = log  p = [clip(0, 10), log] }`. `log` and `log1p` are log(x) and
+            log(1 + x), `asinh(s)` is asinh(x / s), `clip(low, high)` bounds inputs. Predictions
+            undo those of outputs, losses and errors stay in physical units.
     """
 
     data: Data = Data()
@@ -335,6 +388,12 @@ class Settings(Section):
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()
+    transforms: Transforms = {}
+
+    @property
+    def maps(self) -> dict[str, tuple[PointwiseMap, ...]]:
+        """The pointwise maps of inputs and outputs by name."""
+        return {k: read_maps(x) for k, x in self.transforms.items()}
 
     def rows(self) -> list[tuple[str, Any]]:
         """Every setting with its dotted name, in the order of the sections."""

@@ -7,9 +7,11 @@ Source: torch.utils.data.DataLoader runs the processes.
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -70,12 +72,11 @@ class Prefetch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about more processes than processors
             self._loader = self._loader or _loader(self._samples, self._order)
-            items = iter(self._loader)
+            with _watched():
+                items = iter(self._loader)
         for _ in order:
-            try:
+            with _watched():
                 item = next(items)
-            except RuntimeError as error:
-                raise _ended() from error
             if isinstance(item, OpError):
                 raise item
             yield LoadedBatch(*map(_tensors, item))
@@ -152,13 +153,24 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _prepare_process(_: int) -> None:
-    """Leave signals to the training process, which ends this one."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+    """Leave Ctrl-C to the training process, and end without an error when asked to.
+
+    A process that ends with an error makes torch raise one in the training process, in the middle
+    of whatever it does.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def _ended() -> OpError:
-    message = "a process that reads samples has ended before its time"
-    notes = ("the system ends processes when memory is short",)
-    helps = ("lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",)
-    return fault("OP0630", message, notes=notes, helps=helps)
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Turn what torch raises about a process that has ended into OP0630."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = "a process that reads samples has ended before its time"
+        notes = ("the system ends processes when memory is short",)
+        helps = (
+            "lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",
+        )
+        raise fault("OP0630", message, notes=notes, helps=helps) from error

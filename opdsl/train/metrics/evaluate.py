@@ -128,7 +128,7 @@ def apply(
         encoded = normaliser.encode(given)
         with policy.arithmetic(), policy.autocast():
             outputs = module(**encoded, **where)
-        return normaliser.decode(outputs)
+        return normaliser.decode(outputs, given)
 
     return loop.run(step, inputs, steps) if loop and steps else step(inputs)
 

@@ -64,11 +64,8 @@ class MappedHandle:
     ) -> None:
         self._map, self._mapped, self._resolution = data_map, mapped, resolution
         self.source = mapped.data.source
-        self._files = self._opened()
+        self._files = Opened(mapped.data.paths, self.source)
         self._process = os.getpid()
-
-    def _opened(self) -> Opened:
-        return Opened(self._mapped.data.paths, self.source)
 
     def __len__(self) -> int:
         return len(self._mapped)
@@ -80,6 +77,7 @@ class MappedHandle:
 
     def stored(self, rows: Sequence[int], names: Collection[str] | None = None) -> Fields:
         """Read fields; see `Handle.stored`."""
-        if self._process != os.getpid():  # a process that was forked opens the files for itself
-            self._files, self._process = self._opened(), os.getpid()
+        if self._process != os.getpid():
+            self._files.forked()
+            self._process = os.getpid()
         return self._map.read(self._mapped, rows, names, self._files, judged=False)

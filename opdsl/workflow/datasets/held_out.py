@@ -78,7 +78,7 @@ def read_sets(
     Args:
         held_out: where they are; without any the result is empty.
         resolutions: at which to read; without any, each file at `usual` if it has that, else as it
-            is.
+            is. Where samples are resampled, the first file has every resolution.
         usual: the resolution of training.
         binding: how fields become inputs and outputs.
         sources: data sets in memory.
@@ -88,7 +88,11 @@ def read_sets(
     """
     sets: dict[str, AnySamples] = {}
     for source, resolution in _requests(held_out, resolutions, usual, binding, sources):
-        samples = read_held_out(source, resolution, binding, sources)
+        if resolutions and binding.resample is not None:
+            resampling = replace(binding, resample=resolution)
+            samples = read_held_out(source, None, resampling, sources)
+        else:
+            samples = read_held_out(source, resolution, binding, sources)
         name = _free_name(samples.extent, source, sets)
         sets[name] = replace(samples, name=name)
     return sets
@@ -101,6 +105,8 @@ def _requests(
     binding: Binding,
     sources: Sources,
 ) -> list[tuple[HeldOut, Resolution | None]]:
+    if resolutions and held_out and binding.resample is not None:
+        return [(held_out[0], x) for x in resolutions]
     if resolutions and held_out:
         return [(_source_of(held_out, x, binding, sources), x) for x in resolutions]
     requests: list[tuple[HeldOut, Resolution | None]] = []

@@ -16,8 +16,11 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
 from opdsl.workflow.datasets.coarser import coarser
 from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
-from opdsl.workflow.datasets.mapped import DataMap, matching_files
+from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.paths import matching_files
+from opdsl.workflow.datasets.torch_sets import TorchSet
 
+MANY = 1 << 60  # bytes
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 
 
@@ -29,7 +32,7 @@ class Sources:
         memory: data sets in memory by their paths, which no file can have.
     """
 
-    memory: Mapping[str, Fields] = field(default_factory=dict)
+    memory: Mapping[str, Fields | TorchSet] = field(default_factory=dict)
 
     def open(
         self,
@@ -55,7 +58,8 @@ class Sources:
             )
         if path not in self.memory:
             raise not_in_memory(path)
-        fields = self.memory[path]
+        held = self.memory[path]
+        fields = held.first(samples) if isinstance(held, TorchSet) else held
         if layout is not None and fields.layout == "periodic":
             fields = replace(fields, layout=layout)
         return _part(fields, resolution, samples)
@@ -75,7 +79,10 @@ class Sources:
             OpError: as `open`.
         """
         if in_memory(path):
-            return None
+            held = self.memory.get(path)
+            if not isinstance(held, TorchSet) or not len(held) or held.stored([0]).places:
+                return None  # points that each sample has of its own are read whole
+            return held.at(resolution, layout)
         mapped = data_map and data_map.open(path, split)
         if data_map and mapped:
             return MappedHandle(data_map, mapped, resolution) if mapped.data.by_rows else None
@@ -141,7 +148,12 @@ def on_disk(path: str) -> bool:
 
 
 def stored_bytes(path: str) -> int:
-    """Return the bytes of a file, of those of a folder, or of those that fit a pattern."""
+    """Return the bytes of a file, of those of a folder, or of those that fit a pattern.
+
+    Those of a data set in memory are not known before it is read.
+    """
+    if in_memory(path):
+        return MANY
     if Path(path).is_dir():
         return sum(x.stat().st_size for x in Path(path).rglob("*") if x.is_file())
     files = (Path(path),) if Path(path).is_file() else matching_files(path)
@@ -170,5 +182,6 @@ def _first(fields: Fields, count: int) -> Fields:
     return replace(
         fields,
         values={k: select(x, rows) for k, x in fields.values.items()},
+        masks={k: select(x, rows) for k, x in fields.masks.items()},
         places={k: select_geometries(x, rows) for k, x in fields.places.items()},
     )

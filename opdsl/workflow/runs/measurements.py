@@ -22,7 +22,7 @@ from opdsl.workflow.datasets.held_out import (
     tests_of,
     valid_of,
 )
-from opdsl.workflow.datasets.in_memory import TrainingData, as_fields
+from opdsl.workflow.datasets.in_memory import TrainingData, registered
 from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
 from opdsl.workflow.datasets.streamed import AnySamples
 from opdsl.workflow.errors import ArgumentError, Warn
@@ -91,7 +91,7 @@ def _held_out(
             held_out.append(held_out_in(fspath(x), split))
             continue
         label = f"{TEST[:-1]}{i}>" if i else TEST
-        memory[label] = as_fields(graph, x, label)
+        memory[label] = registered(graph, x, label)
         held_out.append(HeldOut(label))
     return held_out, Sources(memory)
 

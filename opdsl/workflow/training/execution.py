@@ -37,7 +37,7 @@ from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 from opdsl.workflow.datasets.streamed import AnySamples, head_of
-from opdsl.workflow.errors import ArgumentError, Warn, ignore
+from opdsl.workflow.errors import ArgumentError, Warn, ignore, once
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
     about_data,
@@ -50,6 +50,7 @@ from opdsl.workflow.folder.writing import (
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
+from opdsl.workflow.programs.transforms import refuse_bad_transforms
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -59,9 +60,11 @@ from opdsl.workflow.runs.evaluation import (
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
+from opdsl.workflow.training.transform_checks import axis_rules, refuse_unmapped
 
 
 def begin_run(
@@ -91,8 +94,12 @@ def begin_run(
     """
     refuse_used(run)
     symmetries = declared_symmetries(program.graph, resolved)
+    refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     refuse_bad_sizes(symmetries, sets.division.train)
+    refuse_masked_functions(
+        resolved.settings, symmetries, sets.division.train, grid_axes(program.graph)
+    )
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
     start = warm_start(source, module) if source else None
@@ -170,7 +177,7 @@ class _Sets:
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
         """Read the samples, after all checks that need no data."""
-        graph, data = program.graph, settings.data
+        graph, data, warn = program.graph, settings.data, once(warn)
         policy_of(settings.precision, device_of(settings.device))
         _refuse_too_large(graph, settings, program.folder, sources)
         loop = loop_of(graph, settings.rollout)
@@ -183,6 +190,8 @@ class _Sets:
         if not held_out and division.held_out and settings.eval.resolutions:
             held_out, split = [division.held_out], "valid"
         tests = read_sets(held_out, settings.eval.resolutions, data.resolution, testing, sources)
+        valid = [division.valid] if division.valid is not None else []
+        refuse_unmapped(settings, [*valid, *tests.values()])
         return cls(division, tests, split, loop)
 
     @property
@@ -237,6 +246,7 @@ class _Training:
             self.run,
             axes_of=grid_axes(graph),
             samplings=latitude_samplings(graph),
+            rules=axis_rules(graph),
             meta=_meta(graph),
             resume=resume,
             listener=listener,
@@ -324,8 +334,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     data = settings.data
     assert data.path is not None
     path = located(data.path, folder)
-    if data.resolution is not None:
-        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
+    size = data.resolution if data.resample is None else data.resample
+    if size is not None:
+        dims = graph.inputs[0].space.domain.dims
+        sizes = sizes_at(graph, (size,) * dims if isinstance(size, int) else tuple(size))
     else:
         data_map = binding_of(graph, settings).data_map
         part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None

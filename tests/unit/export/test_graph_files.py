@@ -18,6 +18,7 @@ from tests.property.well_typed import program
 from tests.same_graph import assert_same
 
 MODELS = graphs()
+MANY = 60  # nodes
 TEXT = """
 edition 2026
 model M {
@@ -281,7 +282,9 @@ def damaged(data, rng):
     return data
 
 
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize(
+    "block", [0, 1, *(pytest.param(x, marks=pytest.mark.slow) for x in range(2, 8))]
+)
 def test_damaged_files_are_refused_or_read_as_sound_graphs(block):
     whole = to_json(load(TEXT))
     for seed in range(100 * block, 100 * block + 100):
@@ -303,7 +306,12 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def of_the_schema(name):
+    """Slow where hundreds of nodes, all of the same few blocks, take the validator seconds."""
+    return pytest.param(name, marks=pytest.mark.slow if len(MODELS[name].nodes) > MANY else [])
+
+
+@pytest.mark.parametrize("name", map(of_the_schema, MODELS))
 def test_every_graph_is_of_the_schema(name, validator):
     validator.validate(json.loads(json.dumps(to_json(MODELS[name]))))
 

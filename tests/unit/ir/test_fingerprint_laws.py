@@ -51,7 +51,7 @@ def renamed(source):
     return re.sub(r"\bn(\d+)\b", r"other_\1_name", source)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(SEEDS, st.data())
 def test_order_names_comments_and_layout_do_not_count(seed, data):
     source = program(seed).text()
@@ -191,7 +191,7 @@ def test_the_name_of_the_fed_output_does_not_count():
     assert fingerprint(load(source)) == fingerprint(load(other))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(SEEDS)
 def test_one_layer_more_is_another_function(seed):
     made = program(seed)

@@ -224,7 +224,10 @@ def trained(made, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (torch.nn.utils.parameters_to_vector(made.parameters()).detach() - before).double()
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "UNO 2-D", "half-waves 2-D"])
+SLOW = [pytest.param(x, marks=pytest.mark.slow) for x in ("TFNO 2-D", "UNO 2-D")]
+
+
+@pytest.mark.parametrize("name", ["FNO 2-D", "SFNO", "half-waves 2-D", *SLOW])
 def test_steps_of_adamw_with_clipped_and_added_gradients_are_those_of_float64(name):
     made, x = built(name)
     x, y = torch.cat((x, -x)), torch.randn(2 * len(x), 1, *x.shape[2:])
