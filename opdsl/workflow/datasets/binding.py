@@ -49,6 +49,7 @@ class Binding:
         coordinates: whether those that a file states have to be those of the domains.
         masks: input or output -> the array or arrays that mask it.
         missing: what becomes of values that are NaN.
+        kind: a published layout of the files, or any other word.
         memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
         workers: processes that read batches ahead of their use.
         resample: points on each axis of another grid, on which samples are evaluated by series.
@@ -63,6 +64,7 @@ class Binding:
     coordinates: CoordinateCheck = "check"
     masks: Mapped | None = None
     missing: MissingValues = REFUSED
+    kind: str = "auto"
     memory: int = 1 << 62
     workers: int = 0
     resample: Resolution | None = None
@@ -77,7 +79,7 @@ class Binding:
         steps = self.steps.count if self.steps else None
         names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
         map_ = ArrayMap(fields, axes, self.windows, steps)
-        return DataMap(self.graph, map_, self.absent | names, masks)
+        return DataMap(self.graph, map_, self.absent | names, masks, self.kind)
 
     def __call__(self, fields: Fields, *, whole: bool = True) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt.
@@ -319,6 +321,7 @@ def binding_of(
         settings.data.coordinates,
         settings.data.masks,
         missing_values(settings),
+        settings.data.kind,
         settings.data.memory_bytes,
         settings.data.workers,
         _resolution(settings.data.resample),
