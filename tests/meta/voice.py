@@ -48,6 +48,8 @@ ONE_ALGORITHM: dict[str, str] = {
 ONE_FILE_EACH: dict[str, str] = {
     "opdsl/blocks/pointwise": "one file for each block",
     "opdsl/cli": "one file for each command",
+    "opdsl/data/generate": "one file for each generator",
+    "opdsl/data/generate/problems": "one file for each problem, and what they share",
     "opdsl/ir": "one file for each question that is asked of a graph",
     "opdsl/syntax": "one file for each stage of the parser and of its recovery",
 }

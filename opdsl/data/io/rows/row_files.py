@@ -17,9 +17,10 @@ from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.data_file import open_data_file
 from opdsl.data.io.dataset import fields_of, format_of
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import ReadOptions, Rows
+from opdsl.data.io.formats import ReadOptions, RowReader
 from opdsl.data.io.joining import refuse_other_layout
 from opdsl.data.io.locate import data_files, unopened
+from opdsl.data.io.rows.unchanged import Unchanged
 from opdsl.nn.points.batch import all_values
 
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -30,9 +31,10 @@ class RowFiles:
 
     def __init__(self, paths: Sequence[Path], source: str, options: ReadOptions) -> None:
         self.paths, self.source, self.options = tuple(paths), source, options
-        self._open: dict[int, tuple[ExitStack, Rows]] = {}
+        self._open: dict[int, tuple[ExitStack, RowReader]] = {}
         self._process = os.getpid()
         self._ends: list[int] = []
+        self._unchanged = Unchanged()
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}
@@ -93,15 +95,19 @@ class RowFiles:
     def _names(self) -> list[str]:
         return [self.source if len(self.paths) == 1 else str(x) for x in self.paths]
 
-    def _rows(self, i: int) -> Rows | None:
+    def _rows(self, i: int) -> RowReader | None:
         """Return the open file; those of another process, from which this one was forked, stay."""
         if self._process != os.getpid():
             self._open, self._process = {}, os.getpid()
+        name = self._names()[i]
+        try:
+            self._unchanged.refuse_changed(self.paths[i], name)
+        except OSError as error:
+            raise unopened(error, name) from error
         if i not in self._open:
             if len(self._open) == MOST_OPEN:
                 self._open.pop(next(iter(self._open)))[0].close()
             stack = ExitStack()
-            name = self._names()[i]
             try:
                 file = stack.enter_context(open_data_file(self.paths[i], name))
                 form = format_of(file)
