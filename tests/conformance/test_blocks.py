@@ -244,7 +244,7 @@ def differentiable():
         yield pytest.param(x, marks=pytest.mark.slow if len(x.sizes) == 3 else [])
 
 
-@pytest.mark.parametrize("case", differentiable(), ids=str)
+@pytest.mark.parametrize("case", list(differentiable()), ids=str)
 def test_gradients_are_those_of_finite_differences(case):
     module, xs = case.module().double(), case.inputs(torch.float64, grad=True)
     names = [n for n, _ in module.named_parameters()]

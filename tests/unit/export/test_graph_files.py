@@ -62,7 +62,7 @@ def model(name):
     return pytest.param(name, marks=pytest.mark.slow if len(MODELS[name].nodes) > MANY else [])
 
 
-@pytest.mark.parametrize("name", map(model, MODELS))
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_model_comes_back(name):
     graph = MODELS[name]
     written = json.loads(json.dumps(to_json(graph), allow_nan=False))
@@ -311,7 +311,7 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("name", map(model, MODELS))
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_graph_is_of_the_schema(name, validator):
     validator.validate(json.loads(json.dumps(to_json(MODELS[name]))))
 

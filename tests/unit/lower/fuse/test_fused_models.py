@@ -177,7 +177,7 @@ def with_kernels_and_without():
         yield pytest.param(name, False, id=f"{name}-OPDSL_NATIVE=0", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "kernels"), with_kernels_and_without())
+@pytest.mark.parametrize(("name", "kernels"), list(with_kernels_and_without()))
 def test_models_are_right_to_rounding_with_kernels_and_without(name, kernels, monkeypatch):
     made, x = built(name)
     exact = results(deepcopy(made).double(), x.double())
