@@ -134,6 +134,7 @@ def waiting(folder: Path, memory_size: str, workers: int, steps: int) -> tuple[f
         f"data.path={folder / 'darcy.h5'}",
         f"data.test={folder / 'darcy.h5'}",
         "data.test_samples=16",
+        "eval.resolutions=[64]",
         "data.resolution=64",
         "data.coordinates=ignore",
         "data.fields.a=u",
