@@ -19,8 +19,8 @@ from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
 from opdsl.data.io.locate import unopened
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.unchanged import Unchanged
+from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
+from opdsl.data.io.rows.unchanged import Unchanged
 
 Array = NDArray[Any]
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -113,7 +113,8 @@ class MappedData:
         Returns:
             For each input and output (samples, channels, *grid), the times before the components
             where they are channels; for domains (samples, points, coordinates), or without samples
-            where all share them. A list of samples where the numbers of points differ.
+            where all share them; for masks that all share (1, channels, *grid). A list of samples
+            where the numbers of points differ.
 
         Raises:
             OpError: OP0610, the values are damaged or too many for the memory.
@@ -121,7 +122,8 @@ class MappedData:
         targets = [x for x in self.targets if names is None or x.name in names]
         size = len(rows) * sum(self.numbers(x) for x in targets) * WIDEST
         if size > (cap := data_budget()):
-            raise too_large_for_memory(f"{len(rows)} samples", size, cap, self.source)
+            helps = () if self.by_rows else (BY_ROWS,)
+            raise too_large_for_memory(f"{len(rows)} samples", size, cap, self.source, *helps)
         if files is not None:
             return {x.name: self._values(x, files, rows) for x in targets}
         with Opened(self.paths, self.source) as opened:
@@ -143,6 +145,9 @@ class MappedData:
         parts = self.parts[target.name]
         if target.kind == "coordinates" and all(x.samples is None for x in parts):
             return np.concatenate([_shared(x, files) for x in parts], -1)
+        if target.mask and all(self._constant(x) for x in parts):
+            once = [_ordered(x, _read(x, x.pieces[0], files, {}))[0] for x in parts]
+            return np.concatenate(once, 1).reshape(1, -1, *once[0].shape[2:])
         if self.windows is not None and any(TIME in x.axes for x in parts):
             functions = self._windowed(self.windows, target, files, rows)
         else:
@@ -151,6 +156,10 @@ class MappedData:
             functions = (np.moveaxis(x, 0, -1) for x in functions)
         values = list(functions)
         return values if len({x.shape for x in values}) > 1 else np.stack(values)
+
+    def _constant(self, part: ArrayPart) -> bool:
+        """Whether an array is the same in all samples and windows."""
+        return part.samples is None and (self.windows is None or TIME not in part.axes)
 
     def _whole(self, target: Target, files: Opened, rows: Sequence[int]) -> Iterator[Array]:
         """Yield the functions of samples, their times merged into channels."""
@@ -324,6 +333,18 @@ def _samples(
         if low < high:
             outer = {SAMPLE: slice(low, high)} if SAMPLE in part.axes else {}
             yield from _ordered(part, _read(part, piece, files, outer | inner))
+
+
+def read_samples(part: ArrayPart, files: Opened, first: int, last: int) -> Array:
+    """Read samples in a row as (samples, times, channels, *place)."""
+    before, blocks = 0, []
+    for piece in part.pieces:
+        count = part.count_of(piece)
+        low, high = max(first - before, 0), min(last - before, count)
+        before += count
+        if low < high:
+            blocks.append(_ordered(part, _read(part, piece, files, {SAMPLE: slice(low, high)})))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _shared(part: ArrayPart, files: Opened) -> Array:

@@ -89,7 +89,7 @@ def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
 
 def _takes_keys(path: SettingPath) -> bool:
     """Return whether a setting has keys of its own, as in `data { fields { a = "nu" } }`."""
-    return path[0] == "data" and path[1] in {"fields", "axes", "windows"}
+    return path[0] == "data" and path[1] in {"fields", "axes", "windows", "masks"}
 
 
 def _takes_calls(path: SettingPath) -> bool:

@@ -6,6 +6,7 @@ the states of module, optimizer, scaler and random generators.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, Protocol, runtime_checkable
@@ -199,9 +200,15 @@ class Training:
         module.limit_modes(self.limit)
 
     def batches(self, order: Sequence[torch.Tensor]) -> Iterator[LoadedBatch]:
-        """Load the batches of an epoch; a signal that ends their readers too saves the run."""
-        try:
+        """Load the batches of an epoch."""
+        with self._readers():
             yield from self.loader.ahead(order)
+
+    @contextmanager
+    def _readers(self) -> Iterator[None]:
+        """Save the run where a signal has ended the processes that read samples, too."""
+        try:
+            yield
         except OpError:
             if self.watch.caught is None:
                 raise
@@ -297,9 +304,16 @@ class Training:
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch
         if self.valid is not None:
-            self.metrics = measure(
-                step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
-            )
+            with self._readers():
+                self.metrics = measure(
+                    step.module,
+                    step.normaliser,
+                    self.valid,
+                    self.grids,
+                    batch,
+                    step.loop,
+                    step.band,
+                )
         return self.metrics
 
     def _keep_best(self, row: MetricsRow) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from opdsl.train.engine.loader import FieldValues, SampleSet, StreamedSet
 
 AHEAD = 2  # batches that each process reads before they are needed
-Arrays = dict[str, NDArray[Any]]
+PlainFields = dict[str, NDArray[Any]]
 
 
 @runtime_checkable
@@ -71,12 +72,11 @@ class Prefetch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about more processes than processors
             self._loader = self._loader or _loader(self._samples, self._order)
-            items = iter(self._loader)
+            with _watched():
+                items = iter(self._loader)
         for _ in order:
-            try:
+            with _watched():
                 item = next(items)
-            except RuntimeError as error:
-                raise _ended() from error
             if isinstance(item, OpError):
                 raise item
             yield LoadedBatch(*map(_tensors, item))
@@ -108,7 +108,7 @@ class _Batches(Dataset[Any]):
     def __init__(self, samples: StreamedSet) -> None:
         self._samples = samples
 
-    def __getitem__(self, rows: Any) -> tuple[Arrays, ...] | OpError:
+    def __getitem__(self, rows: Any) -> tuple[PlainFields, ...] | OpError:
         try:
             batch = _loaded(self._samples, rows)
         except OpError as error:
@@ -126,11 +126,11 @@ def own_weights(samples: SampleSet) -> FieldValues:
     return dict(samples.weights) if isinstance(samples, WithWeights) else {}
 
 
-def _tensors(arrays: Arrays) -> FieldValues:
+def _tensors(arrays: PlainFields) -> FieldValues:
     return {k: torch.from_numpy(x) for k, x in arrays.items()}
 
 
-def _arrays(fields: Mapping[str, Values]) -> Arrays:
+def _arrays(fields: Mapping[str, Values]) -> PlainFields:
     return {k: np.ascontiguousarray(all_values(x).numpy()) for k, x in fields.items()}
 
 
@@ -162,8 +162,15 @@ def _prepare_process(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def _ended() -> OpError:
-    message = "a process that reads samples has ended before its time"
-    notes = ("the system ends processes when memory is short",)
-    helps = ("lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",)
-    return fault("OP0630", message, notes=notes, helps=helps)
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Turn what torch raises about a process that has ended into OP0630."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = "a process that reads samples has ended before its time"
+        notes = ("the system ends processes when memory is short",)
+        helps = (
+            "lower `batch` or `data.workers`; `data.workers = 0` reads in the training process",
+        )
+        raise fault("OP0630", message, notes=notes, helps=helps) from error

@@ -10,6 +10,7 @@ import torch
 
 from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
+from opdsl.data.bind.masks import REFUSED, MissingValues, missing_note
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
@@ -24,10 +25,11 @@ from opdsl.train.config.schema import CoordinateCheck, Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
 from opdsl.workflow.datasets.handles import Handle
 from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
-from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, bytes_of, survey
+from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, appraise, bytes_of
 from opdsl.workflow.errors import Warn, ignore
 
 MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
@@ -45,6 +47,9 @@ class Binding:
         axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
         coordinates: whether those that a file states have to be those of the domains.
+        masks: input or output -> the array or arrays that mask it.
+        missing: what becomes of values that are NaN.
+        kind: a published layout of the files, or any other word.
         memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
         workers: processes that read batches ahead of their use.
         resample: points on each axis of another grid, on which samples are evaluated by series.
@@ -57,6 +62,9 @@ class Binding:
     axes: Mapping[str, Sequence[str]] | None = None
     windows: Windows | None = None
     coordinates: CoordinateCheck = "check"
+    masks: Mapped | None = None
+    missing: MissingValues = REFUSED
+    kind: str = "auto"
     memory: int = 1 << 62
     workers: int = 0
     resample: Resolution | None = None
@@ -65,22 +73,28 @@ class Binding:
     def data_map(self) -> DataMap:
         """What the program says about the arrays of its data."""
         stored = self.fields or {}
-        fields = {
-            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
-        }
+        fields = {k: _texts(v) for k, v in stored.items() if v != ABSENT}
+        masks = {k: _texts(v) for k, v in (self.masks or {}).items()}
         axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
         steps = self.steps.count if self.steps else None
         names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
-        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
+        map_ = ArrayMap(fields, axes, self.windows, steps)
+        return DataMap(self.graph, map_, self.absent | names, masks, self.kind)
 
-    def __call__(self, fields: Fields) -> Samples:
-        """Bind inputs and outputs, and warn of samples that look corrupt."""
+    def __call__(self, fields: Fields, *, whole: bool = True) -> Samples:
+        """Bind inputs and outputs, and warn of samples that look corrupt.
+
+        Args:
+            fields: of a data set.
+            whole: whether these are all samples, so that missing values can be counted.
+        """
         refuse_other_sampling(self.graph, fields)
         fields = self._compared(fields, (*self._present(), *self._output_ports()))
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._resampled(self._bound(fields, self._outputs(), self._mapping(fields)))
-        self.warn([*fields.notes, *samples.warnings])
+        lost = missing_note(samples.missing, fields.source) if whole else ()
+        self.warn([*fields.notes, *lost, *samples.warnings])
         return samples
 
     def read(
@@ -110,9 +124,9 @@ class Binding:
     def _streamed(self, handle: Handle, count: int) -> StreamedSamples:
         """Open samples of a data set, after every one has been looked at once."""
         fields = handle.read([0])
-        head = self(fields)
+        head = self(fields, whole=False)
         timed = [x.name for x in self._outputs() if x.steps]
-        looked = survey(handle, count, lambda x: self.piece(x, judged=True), timed)
+        looked = appraise(handle, count, lambda x: self.piece(x, judged=True), timed)
         if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
             self.warn([doubt])
         self.warn(looked.warnings)
@@ -143,7 +157,10 @@ class Binding:
         fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
-        return self._bound(fields, (), mapping)
+        samples = self._bound(fields, (), mapping)
+        if not fields.start:
+            self.warn(tuple(missing_note(samples.missing, fields.source)))
+        return samples
 
     def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
         """Compare coordinates with the domains of ports; warn once of the pieces of a file."""
@@ -178,7 +195,9 @@ class Binding:
     ) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = self._timed(self._present())
-        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph), judged=judged)
+        self._refuse_without_masks(fields, {x.name for x in (*inputs, *outputs)})
+        points, missing = sites(self.graph), self.missing
+        samples = bind_fields(fields, inputs, outputs, mapping, points, missing, judged=judged)
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
@@ -197,6 +216,18 @@ class Binding:
                 shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
                 helps = (f'add it by its name: `{{"{port.name}": array}}`, ({shape})',)
                 raise fault("OP0611", message, helps=helps, file=fields.source)
+
+    def _refuse_without_masks(self, fields: Fields, names: Container[str]) -> None:
+        """Refuse arrays in memory without the masks that the program names.
+
+        Raises:
+            OpError: OP0681, the name that a mask should have.
+        """
+        for name in self.masks or {}:
+            if name in names and name not in fields.masks and in_memory(fields.source):
+                message = f"the program names a mask of `{name}`, and the arrays have none"
+                helps = (f'add it: `{{"{MASKS}": {{"{name}": array}}}}`, 1 where a value counts',)
+                raise fault("OP0681", message, helps=helps, file=fields.source)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -250,6 +281,10 @@ class Binding:
         }
 
 
+def _texts(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _axes(port: Port) -> list[str]:
     domain = port.space.domain
     return ["points"] if domain.scattered else [x.name for x in domain.axes]
@@ -284,6 +319,9 @@ def binding_of(
         settings.data.axes,
         windows,
         settings.data.coordinates,
+        settings.data.masks,
+        missing_values(settings),
+        settings.data.kind,
         settings.data.memory_bytes,
         settings.data.workers,
         _resolution(settings.data.resample),
@@ -292,6 +330,12 @@ def binding_of(
 
 def _resolution(size: int | list[int] | None) -> Resolution | None:
     return tuple(size) if isinstance(size, list) else size
+
+
+def missing_values(settings: Settings) -> MissingValues:
+    """Return what the settings of a run say about values that are missing."""
+    data = settings.data
+    return MissingValues(data.missing == "mask", None if data.fill == "mean" else float(data.fill))
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

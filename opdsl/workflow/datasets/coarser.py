@@ -28,6 +28,7 @@ def coarser(fields: Fields, resolution: Resolution) -> Fields:
     return replace(
         fields,
         values={n: thin(x) for n, x in fields.values.items()},
+        masks={n: thin(x) for n, x in fields.masks.items()},
         resolution=size,
         coordinates=thin_coordinates(fields.coordinates, fields.axes, kept),
     )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from opdsl.data.bind.samples import Fields, Samples
+from opdsl.data.bind.masks import added, missing_note
+from opdsl.data.bind.samples import Fields, MissingCount, Samples
 from opdsl.data.bind.suspects import (
-    SampleStatistics,
+    SizesAndEnds,
     far_samples,
     sizes_and_ends,
     zero_truth_warning,
@@ -21,6 +22,7 @@ from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import all_values
 from opdsl.workflow.datasets.handles import Handle
+from opdsl.workflow.datasets.masks import MASKS
 
 PIECE = 32 << 20  # bytes of samples that are looked at together
 MOST = 64  # samples of them
@@ -131,7 +133,7 @@ def bytes_of(handle: Handle, count: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Appraisal:
     """What reading a data set once has shown.
 
     Attributes:
@@ -144,7 +146,7 @@ class Survey:
     warnings: tuple[Diagnostic, ...]
 
 
-def survey(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Survey:
+def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Appraisal:
     """Read the first `count` samples of a data set once for its identity, and once to judge it.
 
     Args:
@@ -159,28 +161,34 @@ def survey(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Surv
     fingerprint, suspects = _identity(handle, count)
     zeros: dict[str, list[int]] = {}
     others: list[Diagnostic] = []
+    missing: Mapping[str, MissingCount] = {}
     for rows in _pieces(handle.read([0]), count):
         samples = bind(handle.read(rows))
-        for name, indices in zero_truths(samples.outputs, timed, rows.start).items():
+        missing = added(missing, samples.missing)
+        masks = {k: x for k, x in samples.weights.items() if k in samples.outputs}
+        for name, indices in zero_truths(samples.outputs, timed, rows.start, masks).items():
             zeros.setdefault(name, []).extend(indices)
         others += [x for x in samples.warnings if x.code != "OP0631"]
     warnings = [zero_truth_warning(k, x, handle.source, timed=k in timed) for k, x in zeros.items()]
     by_code: Mapping[str, Diagnostic] = {x.code: x for x in reversed(others)}
-    return Survey(fingerprint, suspects, (*by_code.values(), *warnings))
+    lost = missing_note(missing, handle.source)
+    return Appraisal(fingerprint, suspects, (*lost, *by_code.values(), *warnings))
 
 
 def _identity(handle: Handle, count: int) -> tuple[str, tuple[int, ...]]:
     """Return fingerprint and suspects, as of fields that are read whole."""
     head = handle.stored([0])
     digest, statistics = FieldsDigest(), []
-    for name in sorted(head.values):
-        one = all_values(head.values[name])
+    masks = {f"{MASKS}.{k}": k for k in head.masks}
+    for name in sorted([*head.values, *masks]):
+        one = all_values(head.masks[masks[name]] if name in masks else head.values[name])
         digest.field(name, one.dtype, (count, *one.shape[1:]))
-        parts: list[SampleStatistics] = []
+        parts: list[SizesAndEnds] = []
         for rows in _pieces(head, count):
-            x = all_values(handle.stored(rows, names=(name,)).values[name])
+            fields = handle.stored(rows, names=(masks.get(name, name),))
+            x = all_values(fields.masks[masks[name]] if name in masks else fields.values[name])
             digest.values(x)
-            if head.roles[name] != "input":
+            if name in head.values and head.roles[name] != "input":
                 parts.append(sizes_and_ends(x))
         if parts:
             size, low, high = (torch.cat(x) for x in zip(*parts, strict=True))

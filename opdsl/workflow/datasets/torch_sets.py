@@ -16,6 +16,7 @@ from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.workflow.datasets.coarser import coarser
+from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.named_arrays import Converter
 
 
@@ -38,7 +39,7 @@ class TorchSet:
         return TorchSet(self._graph, self._data, self.source, resolution, layout)
 
     def __len__(self) -> int:
-        return len(self._data)  # type: ignore[arg-type]  torch declares no length
+        return len(self._data)  # type: ignore[arg-type]  # torch declares no length
 
     def first(self, count: int | None) -> Fields:
         """Read the first samples, or all, at the resolution of the data set.
@@ -71,7 +72,7 @@ class TorchSet:
         return Converter(self._graph, self.source, judged=judged).convert(columns)
 
 
-def _columns(graph: Graph, items: Iterable[Any], label: str) -> dict[str, list[Any]]:
+def _columns(graph: Graph, items: Iterable[Any], label: str) -> dict[str, Any]:
     """Gather items of a data set of torch by the names of the functions.
 
     Raises:
@@ -87,6 +88,10 @@ def _columns(graph: Graph, items: Iterable[Any], label: str) -> dict[str, list[A
             columns.setdefault(name, []).append(torch.as_tensor(x) if np.isscalar(x) else x)
     if not columns:
         raise fault("OP0610", "there are no samples, at least one is needed", file=label)
+    masks = columns.get(MASKS, [])
+    if masks and all(isinstance(x, Mapping) for x in masks):  # by name, then by sample
+        by_name = {k: [x[k] for x in masks if k in x] for k in masks[0]}
+        return {**columns, MASKS: by_name}
     return columns
 
 

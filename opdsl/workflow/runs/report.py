@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -183,9 +184,12 @@ def _pictures(
     return [
         Picture(
             ", ".join((f"{samples.name}, sample {i}, {name}", *_vectors(few, i))),
-            truth=_shown(truth, i, timed=loop is not None),
-            prediction=_shown(outputs[name], i, timed=loop is not None),
-            inputs={k: _shown(x, i, timed=k in with_steps) for k, x in functions.items()},
+            truth=_shown(truth, i, few.weights.get(name), timed=loop is not None),
+            prediction=_shown(outputs[name], i, few.weights.get(name), timed=loop is not None),
+            inputs={
+                k: _shown(x, i, few.weights.get(k), timed=k in with_steps)
+                for k, x in functions.items()
+            },
             clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
             output=name,
         )
@@ -208,9 +212,12 @@ def _vectors(few: Samples, sample: int) -> Iterator[str]:
             yield f"{name} = {text}{more}" if len(numbers) == 1 else f"{name} = ({text}{more})"
 
 
-def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
-    """Return the first channel of a sample, of the last step in time."""
+def _shown(x: Values, sample: int, weights: Values | None, *, timed: bool) -> NDArray[Any]:
+    """Return the first channel of a sample, of the last step in time; NaN where it is masked."""
     function = split_samples(x)[sample]
+    if weights is not None and all_values(weights).dtype == torch.bool:
+        mask = split_samples(weights)[sample]
+        function = torch.where(mask, function, torch.nan)
     values: NDArray[Any] = (function[-1] if timed else function)[0].float().numpy()
     return values
 

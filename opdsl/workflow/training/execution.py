@@ -60,6 +60,7 @@ from opdsl.workflow.runs.evaluation import (
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
@@ -96,6 +97,9 @@ def begin_run(
     refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     refuse_bad_sizes(symmetries, sets.division.train)
+    refuse_masked_functions(
+        resolved.settings, symmetries, sets.division.train, grid_axes(program.graph)
+    )
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
     start = warm_start(source, module) if source else None

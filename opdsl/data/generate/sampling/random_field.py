@@ -51,7 +51,7 @@ def series(coefficients: GridValues, x: GridValues) -> GridValues:
 
 
 def _deviations(dims: int) -> GridValues:
-    """Standard deviation of each coefficient, tau^(2 - d/2) (pi^2 |k|^2 + tau^2)^-1."""
+    """Deviation of each coefficient, tau^(2 - d/2) (pi^2 |k|^2 + tau^2)^-1 times norms."""
     k = np.arange(CUBE_MODES if dims == 3 else MODES)
     axes = np.meshgrid(*[k] * dims, indexing="ij", sparse=True)
     squared = reduce(np.add, [x**2 for x in axes])
