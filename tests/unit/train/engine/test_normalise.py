@@ -13,6 +13,7 @@ from opdsl.train.config.schema import Checkpoint, Normalise, Optimizer
 from opdsl.train.config.transforms import read_maps
 from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.fit import fit
+from opdsl.train.engine.loader import FieldUnits
 from opdsl.train.engine.moments import Moments
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
@@ -344,6 +345,23 @@ def test_runs_in_units_of_a_power_of_two_are_equal_to_the_bit(tmp_path, kinds):
             assert a["valid"]["rel_l2"] == b["valid"]["rel_l2"]
 
 
+@pytest.mark.parametrize("maps", [{}, {"a": "asinh(3)"}, {"u": "asinh(0.1)"}])
+@pytest.mark.parametrize("kinds", KINDS)
+def test_values_in_other_units_are_normalised_alike(kinds, maps):
+    a, u = 5 + 3 * field(40, 1, 8), 200 * field(40, 1, 8, seed=1)
+    maps = {k: read_maps([v]) for k, v in maps.items()}
+    plain = Normaliser.fit(pair(a, u), Normalise(**kinds), maps=maps)
+    other = plain.in_units(FieldUnits({"a": 8.0}, {"u": 0.25}))
+    y = plain.encode({"a": a})["a"]
+    torch.testing.assert_close(other.encode({"a": a / 8})["a"], y, rtol=1e-5, atol=1e-5)
+    expected = plain.decode({"u": y}, {"a": a})["u"]
+    found = other.decode({"u": y}, {"a": a / 8})["u"]
+    torch.testing.assert_close(found, expected / 0.25, rtol=1e-4, atol=1e-3)
+    like = torch.zeros(1, 1, 8)
+    widths = [x.deviation("u", like) for x in (other, plain)]
+    torch.testing.assert_close(widths[0], widths[1] / 0.25, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("maps", [{}, {"a": ["clip(-1, 1)", "asinh(0.5)"], "u": ["asinh"]}])
 @pytest.mark.parametrize("kinds", KINDS)
 def test_a_checkpoint_gives_the_normaliser_back(tmp_path, kinds, maps):
@@ -434,3 +452,47 @@ def test_a_run_with_maps_learns_in_physical_units(tmp_path):
     )
     assert out.history[-1]["valid"]["rel_l2"] == pytest.approx(float(error.mean()), rel=1e-5)
     assert out.history[-1]["train_loss"] < out.history[0]["train_loss"]
+
+
+# ------------------------------------------------------------------------------------ streamed
+
+
+class Streamed:
+    """A set that is read in pieces, and remembers which."""
+
+    name, fingerprint, resolution, workers = "s", "f", (8,), 0
+
+    def __init__(self, data):
+        self.data, self.seen = data, []
+
+    def __len__(self):
+        return len(self.data)
+
+    @property
+    def head(self):
+        return Cloud(
+            *({k: x[:1] for k, x in y.items()} for y in (self.data.inputs, self.data.outputs))
+        )
+
+    def read(self, rows):
+        self.seen.append(rows)
+        rows = list(rows)
+        return Cloud(
+            *({k: x[rows] for k, x in y.items()} for y in (self.data.inputs, self.data.outputs))
+        )
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_a_streamed_set_is_read_once_and_has_equal_statistics(kinds):
+    a, u = field(150, 1, 8), field(150, 1, 8, seed=1)
+    streamed = Streamed(pair(a, u))
+    found = Normaliser.fit(streamed, Normalise(**kinds)).state_dict()
+    assert streamed.seen == [range(64), range(64, 128), range(128, 150)]
+    expected = Normaliser.fit(pair(a, u), Normalise(**kinds)).state_dict()
+    assert all(torch.equal(found[k], x) for k, x in expected.items())
+
+
+def test_large_samples_are_read_in_smaller_pieces():
+    x = torch.zeros(1, 1, 1 << 21).expand(9, -1, -1)  # 8 MiB each, input and output
+    streamed = Streamed(pair(x, x))
+    assert [len(c.inputs["a"]) for c in sample_chunks(streamed)] == [2, 2, 2, 2, 1]
