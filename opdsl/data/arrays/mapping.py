@@ -19,8 +19,8 @@ from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
 from opdsl.data.io.locate import unopened
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.unchanged import Unchanged
+from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
+from opdsl.data.io.rows.unchanged import Unchanged
 
 Array = NDArray[Any]
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -122,7 +122,8 @@ class MappedData:
         targets = [x for x in self.targets if names is None or x.name in names]
         size = len(rows) * sum(self.numbers(x) for x in targets) * WIDEST
         if size > (cap := data_budget()):
-            raise too_large_for_memory(f"{len(rows)} samples", size, cap, self.source)
+            helps = () if self.by_rows else (BY_ROWS,)
+            raise too_large_for_memory(f"{len(rows)} samples", size, cap, self.source, *helps)
         if files is not None:
             return {x.name: self._values(x, files, rows) for x in targets}
         with Opened(self.paths, self.source) as opened:

@@ -19,12 +19,21 @@ class TooLargeError(OpError):
     """OP0610 about sound data that do not fit into memory."""
 
 
-def too_large_for_memory(what: str, size: int, cap: int, source: str) -> TooLargeError:
+BY_ROWS = (
+    "training reads .h5, .npz and .pt that are not compressed batch by batch, samples first: "
+    "`opdsl data convert FILE -o OUT.h5` writes one"
+)
+
+
+def too_large_for_memory(what: str, size: int, cap: int, source: str, *helps: str) -> TooLargeError:
     """Make OP0610 about something that needs more bytes than the budget."""
     error = fault(
         "OP0610",
         f"{what} would take {_readable(size)}, and there is room for {_readable(cap)}",
-        helps=("read fewer samples or a coarser resolution, or use a machine with more memory",),
+        helps=(
+            "read fewer samples or a coarser resolution, or use a machine with more memory",
+            *helps,
+        ),
         file=source,
     )
     return TooLargeError(*error.diagnostics)

@@ -228,7 +228,7 @@ class Normaliser(nn.Module):
 
     def _source(self, scale: SampleScale) -> str:
         names = sorted(k.removeprefix("in_") for k, _ in self._scales("in_"))
-        return names[int(scale.source)]
+        return names[scale.number]
 
     def _mapped(self, name: str, x: Values) -> Values:
         maps = self._maps(name)

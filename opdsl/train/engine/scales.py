@@ -150,7 +150,7 @@ class SampleScale(nn.Module):
         mean: of (x - m) / s in the training data, (channels,); zero for inputs.
         std: its deviation, (channels,), positive; one for inputs.
         rules: of the axes of the grid of the input.
-        source: the number of the input among all inputs in alphabetical order.
+        source: the place of the input among all inputs in alphabetical order.
         ratio: the unit of the input by that of the output.
     """
 
@@ -172,7 +172,7 @@ class SampleScale(nn.Module):
         ratio: float = 1.0,
     ) -> None:
         super().__init__()
-        self.rules, self.ratio = tuple(rules), ratio
+        self.rules, self.ratio, self.number = tuple(rules), ratio, source
         for name, x in (("centre", centre), ("size", size), ("mean", mean), ("std", std)):
             self.register_buffer(name, x.float())
         codes = torch.tensor([x.code for x in self.rules], dtype=torch.int64)
@@ -223,7 +223,7 @@ class SampleScale(nn.Module):
             self.mean,
             self.std,
             self.rules,
-            int(self.source),
+            self.number,
             of_source / unit,
         )
         return scale.to(self.mean.device, self.mean.dtype)

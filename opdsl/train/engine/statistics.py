@@ -70,10 +70,7 @@ def sample_chunks(train: AnySampleSet, samplings: Samplings | None = None) -> It
                 {k: _rows(x, rows) for k, x in side.items()}
                 for side in (train.inputs, train.outputs)
             )
-            own = {
-                k: _rows(w, rows) if len(w) == len(train) else w
-                for k, w in own_weights(train).items()
-            }
+            own = {k: _rows(w, rows) if len(w) > 1 else w for k, w in own_weights(train).items()}
         weights = field_weights(inputs | outputs, samplings or {}, own)
         yield SampleChunk(inputs, outputs, weights, rows.start)
 
@@ -84,8 +81,9 @@ def _pieces(train: AnySampleSet) -> Iterator[range]:
     fields = [x for x in (*head.inputs.values(), *head.outputs.values()) if len(x)]
     size = sum(all_values(x).nbytes // len(x) for x in fields)
     step = max(1, min(CHUNK, CHUNK_BYTES // max(size, 1)))
-    for start in range(0, len(train), step):
-        yield range(start, min(start + step, len(train)))
+    count = len(train) if isinstance(train, StreamedSet) else len(fields[0]) if fields else 0
+    for start in range(0, count, step):
+        yield range(start, min(start + step, count))
 
 
 def _rows(x: Values, rows: range) -> Values:
@@ -208,11 +206,14 @@ class NormaliserFit:
         source = self.source
         if source is None:
             return self._scale(f"out_{name}", name, self.kinds.outputs, exact=True)
-        of_source, one = self.moments[f"in_{source}"], self.moments[f"residual_{name}"]
+        of_source, one = self._of_channels(f"in_{source}"), self.moments[f"residual_{name}"]
         size = positive_deviation(of_source.std, of_source.mean)
         std = positive_deviation(one.std, one.mean)
         rules, number = self.rules.get(source, ()), sorted(self.inputs).index(source)
         return SampleScale(of_source.mean, size, one.mean, std, rules, number)
+
+    def _of_channels(self, key: str) -> Moments:
+        return self.points[key].pooled() if key in self.points else self.moments[key]
 
     def _scale(self, key: str, name: str, kind: str, *, exact: bool) -> Scale:
         if key in self.points:

@@ -29,7 +29,7 @@ from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
-from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, bytes_of, survey
+from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, appraise, bytes_of
 from opdsl.workflow.errors import Warn, ignore
 
 MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
@@ -126,7 +126,7 @@ class Binding:
         fields = handle.read([0])
         head = self(fields, whole=False)
         timed = [x.name for x in self._outputs() if x.steps]
-        looked = survey(handle, count, lambda x: self.piece(x, judged=True), timed)
+        looked = appraise(handle, count, lambda x: self.piece(x, judged=True), timed)
         if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
             self.warn([doubt])
         self.warn(looked.warnings)

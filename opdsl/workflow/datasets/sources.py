@@ -11,7 +11,7 @@ from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
-from opdsl.data.io.rows import open_rows
+from opdsl.data.io.rows.row_files import open_rows
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
 from opdsl.workflow.datasets.coarser import coarser

@@ -279,8 +279,8 @@ def _flow(resolution: int, medium: Medium, fine: int, index: int) -> _Flow:
         differences, u = u, line_solution(medium, index, fine)
         gap = float(np.abs(differences - u).max() / np.abs(u).max())
     keep = (slice(None, None, (fine - 1) // (resolution - 1)),) * a.ndim
-    kept = (x[keep].astype(np.float32) for x in (a, u))
-    return _Flow(*kept, residual, float(u.min()), gap)
+    coefficient, pressure = (x[keep].astype(np.float32) for x in (a, u))
+    return _Flow(coefficient, pressure, residual, float(u.min()), gap)
 
 
 def _sound(flow: _Flow, index: int, medium: Medium, out: Path) -> None:

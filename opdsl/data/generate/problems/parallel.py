@@ -7,7 +7,6 @@ held.
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import time
@@ -15,8 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -44,7 +45,7 @@ def in_parallel(
     Args:
         function: can be pickled, as a partial of a function of a module can.
         tasks: can be pickled.
-        workers: the number of processes; 1 for none besides this one.
+        workers: the number of processes; 1 for none besides this one, as on Windows.
 
     Raises:
         OpError: OP0690, a process ended before its work was done.
@@ -60,7 +61,8 @@ class _Pool:
     """Threads, each of which waits for a process of its own."""
 
     def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
-        self.function, self.workers = function, workers
+        self.function = function
+        self.workers = workers if os.name == "posix" else 1  # pipes are passed as descriptors
         self._threads: ThreadPoolExecutor | None = None
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._started: list[_Process] = []
@@ -76,8 +78,8 @@ class _Pool:
     def _call(self, task: Any) -> Any:
         process = self._idle.get()
         try:
-            return process.call(task)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            good, result = process.call(task)
+        except (OSError, EOFError) as error:
             raise fault(
                 "OP0690",
                 "a process that computes samples ended before its work was done",
@@ -89,6 +91,9 @@ class _Pool:
             ) from error
         finally:
             self._idle.put(process)
+        if not good:
+            raise result
+        return result
 
     def close(self) -> None:
         """End the processes, whatever they compute."""
@@ -105,33 +110,34 @@ class _Process:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         path = os.pathsep.join(x for x in sys.path if x)
+        self._pipe, theirs = Pipe()
         # a session of its own: the Ctrl-C of a terminal reaches this process alone
         self._process = subprocess.Popen(  # noqa: S603  this Python and our own text
-            [sys.executable, "-P", "-c", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", WORKER, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": path},
+            pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
+        theirs.close()
         self._function: Callable[[Any], Any] | None = function
 
-    def call(self, task: Any) -> Any:
-        """Return the result of a task, or raise what the function raised."""
-        send, receive = self._process.stdin, self._process.stdout
-        if send is None or receive is None:
-            raise EOFError
+    def call(self, task: Any) -> tuple[bool, Any]:
+        """Return whether the function ended well, and its result or the error that it raised.
+
+        Raises:
+            EOFError, OSError: the process has ended.
+        """
         if self._function is not None:  # it is sent once, with the first task
-            pickle.dump(self._function, send)
+            self._pipe.send(self._function)
             self._function = None
-        pickle.dump(task, send)
-        send.flush()
-        good, result = pickle.load(receive)  # noqa: S301  from our own process
-        if not good:
-            raise result
-        return result
+        self._pipe.send(task)
+        answer: tuple[bool, Any] = self._pipe.recv()
+        return answer
 
     def status(self) -> int:
-        """End the process, if its output is damaged, and return its exit status."""
+        """Return the exit status of a process whose pipe is closed."""
         self._process.kill()  # of no effect on one that has ended
         return self._process.wait()
 
@@ -140,30 +146,25 @@ class _Process:
         self._process.kill()
 
     def close(self) -> None:
-        """Close the pipes of a process that was ended, while no thread uses them."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+        """Close the pipe of a process that was ended, while no thread uses it."""
+        self._pipe.close()
         self._process.wait()
 
 
 def serve() -> None:
     """Apply a function to tasks until the pipe closes, in a process of `in_parallel`."""
-    receive, send = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not come between the results
+    pipe = Connection(int(sys.argv[1]))
     try:
-        function = pickle.load(receive)  # noqa: S301  from the process that started this one
+        function = pipe.recv()
         while True:
-            task = pickle.load(receive)  # noqa: S301
+            task = pipe.recv()
             try:
                 result = (True, function(task))
             except Exception as error:  # noqa: BLE001  it is raised where the result is read
                 result = (False, error)
-            pickle.dump(result, send, protocol=pickle.HIGHEST_PROTOCOL)
-            send.flush()
-    except (EOFError, BrokenPipeError):
-        os._exit(0)  # the other process has ended, and with it the pipes
+            pipe.send(result)
+    except (EOFError, OSError):
+        os._exit(0)  # the other process has ended, and with it the pipe
 
 
 def _in_order(pool: _Pool, tasks: Iterator[Task]) -> Iterator[Any]:

@@ -62,7 +62,9 @@ def layered_solution(edges: NodalValues, values: NodalValues, x: NodalValues) ->
 
 def _from_integrals(one: NodalValues, first: NodalValues) -> NodalValues:
     """Return u from the integrals of 1 / a and x / a, the last of which reach x = 1."""
-    return np.asarray(first[-1] / one[-1] * one - first)
+    u = first[-1] / one[-1] * one - first
+    u[-1] = 0.0  # without rounding
+    return np.asarray(u)
 
 
 def _product(faces: NodalValues, inner: NodalValues) -> NodalValues:

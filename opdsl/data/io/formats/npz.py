@@ -16,8 +16,8 @@ from torch import Tensor
 from opdsl.data.arrays.formats.npz import FORMAT as ARRAYS
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions, Rows
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
+from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
 from opdsl.data.io.npy_header import read_header, refuse_short
 from opdsl.data.io.pairs import PairRows, pair, reading, streamable
 from opdsl.safe_pt import inspect_zip
@@ -103,7 +103,7 @@ def _fits(path: Path, source: str) -> None:
         with reading(source, "zip"), zipfile.ZipFile(path) as archive:
             size = sum(x.file_size for x in archive.infolist())
     if size > (cap := data_budget()):
-        raise too_large_for_memory("the file", size, cap, source)
+        raise too_large_for_memory("the file", size, cap, source, BY_ROWS)
 
 
 def _promised(path: Path) -> None:
@@ -116,7 +116,7 @@ def _promised(path: Path) -> None:
             refuse_short(f"`{entry.filename}`", shape, dtype, entry.file_size)
 
 
-def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> Rows | None:
+def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> RowReader | None:
     arrays = stack.enter_context(ARRAYS.open(file))
     return PairRows.of(arrays, file.path.stem, options)
 

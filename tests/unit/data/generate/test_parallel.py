@@ -56,6 +56,12 @@ def test_an_error_is_raised_where_the_result_is_read():
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_missing_file_is_no_lost_process():
+    with pytest.raises(FileNotFoundError):
+        results(os.stat, ["/no such file"])
+
+
+@pytest.mark.usefixtures("at_once")
 def test_what_a_function_prints_does_not_come_between_the_results():
     assert results(print, ["a", "b", "c"]) == [None, None, None]
 

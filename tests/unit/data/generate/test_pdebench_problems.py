@@ -237,3 +237,16 @@ def test_two_solutions_that_differ_leave_no_file(tmp_path, monkeypatch, problem,
     with pytest.raises(OpError, match="OP0617"):
         written(problem, tmp_path / "a.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("problem", SMALL)
+def test_each_frame_is_recorded_once_at_its_time(tmp_path, problem):
+    _, few = written(problem, tmp_path / "a.h5", frames=3, samples=1)
+    _, many = written(problem, tmp_path / "b.h5", frames=6, samples=1)
+    with h5py.File(tmp_path / "b.h5") as f:
+        times = f["dimensions/time"][()]
+    assert np.diff(times) == pytest.approx(times[-1] / 6, rel=1e-5)
+    for name, values in many.items():
+        assert values[:, ::2] == pytest.approx(few[name], abs=2e-5)
+        changes = np.abs(np.diff(values, axis=1)).reshape(6, -1)
+        assert changes.max(1).min() > 1e-4

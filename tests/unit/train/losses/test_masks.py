@@ -30,6 +30,13 @@ from opdsl.train.metrics.quadrature import field_weights, grid_weights
 SHAPE = (4, 2, 6, 5)
 
 
+class Held(SimpleNamespace):
+    """A sample set as the engine sees it."""
+
+    def __len__(self):
+        return len(next(iter(self.outputs.values())))
+
+
 @pytest.fixture
 def case():
     random = torch.Generator().manual_seed(3)
@@ -139,7 +146,7 @@ def test_statistics_are_those_of_the_values_that_count(case, value, shared):
     true = true.repeat(40, 1, 1, 1)  # several chunks
     mask = mask if shared else mask.repeat(40, 1, 1, 1)
     x = below(true, mask, value).float()
-    samples = SimpleNamespace(
+    samples = Held(
         inputs={"a": x}, outputs={"u": x}, weights={"a": mask, "u": mask}, model_points={}
     )
     scales = Normaliser.fit(samples, Normalise()).scales
@@ -155,7 +162,7 @@ def test_a_channel_without_values_has_finite_statistics():
     x = torch.randn(3, 2, 4)
     mask = torch.ones(3, 2, 4, dtype=torch.bool)
     mask[:, 1] = False
-    samples = SimpleNamespace(inputs={}, outputs={"u": x}, weights={"u": mask}, model_points={})
+    samples = Held(inputs={}, outputs={"u": x}, weights={"u": mask}, model_points={})
     scale = Normaliser.fit(samples, Normalise()).scales["out_u"]
     assert float(scale.mean[1]) == 0
     assert float(scale.std[1]) > 0
@@ -163,12 +170,11 @@ def test_a_channel_without_values_has_finite_statistics():
 
 def test_batches_have_the_masks_of_their_own_samples(case):
     pred, true, mask = case
-    samples = SimpleNamespace(
+    samples = Held(
         inputs={"a": pred.float()},
         outputs={"u": true.float()},
         weights={"u": mask},
         model_points={},
-        __len__=lambda: 4,
     )
     policy = policy_of("fp32", torch.device("cpu"))
     weights = field_weights(samples.outputs, {}, samples.weights)
