@@ -47,10 +47,9 @@ def as_sources(
     settings: dict[str, Any] = {}
 
     def register(value: Any, label: str) -> Any:
-        if isinstance(value, str | PathLike):
-            return fspath(value)
-        if isinstance(value, list | tuple) and all(isinstance(x, str | PathLike) for x in value):
-            return joined_paths([fspath(x) for x in value])
+        path = as_path(value)
+        if path is not None:
+            return path
         memory[label] = registered(graph, value, label)
         return label
 
@@ -65,6 +64,15 @@ def as_sources(
         paths = [register(x, k) for x, k in zip(several, labels, strict=True)]
         settings["test"] = paths if len(paths) > 1 else paths[0]
     return Sources(memory), settings
+
+
+def as_path(value: Any) -> str | None:
+    """Return a path, or that of a list of paths, as settings have it; None for other data."""
+    if isinstance(value, str | PathLike):
+        return fspath(value)
+    if isinstance(value, list | tuple) and all(isinstance(x, str | PathLike) for x in value):
+        return str(joined_paths([fspath(x) for x in value]))
+    return None
 
 
 def registered(graph: Graph, data: Any, label: str) -> Fields | TorchSet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from opdsl.workflow.datasets.held_out import (
     tests_of,
     valid_of,
 )
-from opdsl.workflow.datasets.in_memory import TrainingData, registered
+from opdsl.workflow.datasets.in_memory import TrainingData, as_path, registered
 from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
 from opdsl.workflow.datasets.streamed import AnySamples
 from opdsl.workflow.errors import ArgumentError, Warn
@@ -87,8 +86,9 @@ def _held_out(
     held_out: list[HeldOut] = []
     memory = {}
     for i, x in enumerate(several):
-        if isinstance(x, str | PathLike):
-            held_out.append(held_out_in(fspath(x), split))
+        path = as_path(x)
+        if path is not None:
+            held_out.append(held_out_in(path, split))
             continue
         label = f"{TEST[:-1]}{i}>" if i else TEST
         memory[label] = registered(graph, x, label)

@@ -3,7 +3,7 @@
 Source: Lu et al. 2021, arXiv:1910.03193; `TripleCartesianProd` and `Triple` of DeepXDE.
 """
 
-from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, QUERY, SAMPLE
+from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, QUERY, SAMPLE, AxisNames
 from opdsl.data.arrays.presets import ArrayInfos, Preset, Proposal
 
 
@@ -19,7 +19,7 @@ def propose(arrays: ArrayInfos) -> Proposal | None:
             n, sensors = (*arrays[branch].shape, 0)[:2]
             shapes = arrays[trunk].shape, arrays[values].shape
             if sensors and len(shapes[0]) == 2 and shapes[1] == (n, shapes[0][0]):
-                axes = {
+                axes: dict[str, AxisNames] = {
                     branch: (SAMPLE, CHANNEL),
                     trunk: (POINT, COORDINATE),
                     values: (SAMPLE, POINT),
