@@ -122,7 +122,7 @@ def _channel(values: Any) -> Tensor:
     return values.reshape(len(values), 1, -1)
 
 
-TRAJECTORIES = {"train": (60, 0), "test": (20, 1)}
+TRAJECTORIES = {"train": (40, 0), "test": (20, 1)}
 FINE, COARSE = 1024, 128
 STEPS = 10
 
@@ -138,7 +138,7 @@ def coarse_burgers(viscosity: float) -> Callable[[], Pairs]:
 
 
 def vorticity_steps() -> Pairs:
-    """Return all steps (600, 1, 64, 64), those of a trajectory in a row."""
+    """Return all steps (400, 1, 64, 64), those of a trajectory in a row."""
     w = vorticity("train")
     return w[:, :-1].reshape(-1, 1, 64, 64), w[:, 1:].reshape(-1, 1, 64, 64)
 
@@ -231,7 +231,7 @@ PROBLEMS["vorticity"] = Problem(
     measure_vorticity,
     modes=8,
     width=20,
-    epochs=5,
+    epochs=6,
     batch=10,
     rates={"opdsl": 8e-3, "neuraloperator": 8e-3},
     held_out=100,

@@ -173,6 +173,7 @@ CODES: dict[str, Code] = {
     "OP0680": Code("values are missing", "missing-values", Exit.DATA),
     "OP0681": Code("a mask does not fit", "bad-mask", Exit.DATA),
     "OP0682": Code("samples are masked everywhere", "masked-samples", Exit.DATA),
+    "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
     "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
     "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),

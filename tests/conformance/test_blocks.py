@@ -199,6 +199,11 @@ CASES = [Case(k, i, SIZES[n]) for k, i in SAMPLES for n in SIZES if n == 1 or va
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
+def on_one_axis(cases: list[Case]):
+    """All cases, those on two and three axes as slow: where the number of axes hardly matters."""
+    return [pytest.param(x, marks=[] if len(x.sizes) == 1 else pytest.mark.slow) for x in cases]
+
+
 def test_every_block_has_samples():
     assert {k for k in blocks.names() if not blocks.find(k).samples} == set()
 
@@ -233,7 +238,13 @@ def test_the_cost_counts_parameters_and_bytes(case):
     assert cost.flops.at(case.atoms()) >= 0
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.spaces or c.module().state_dict()], ids=str)
+def differentiable():
+    """Cases with an input or a weight; three axes are slow."""
+    for x in (c for c in CASES if c.spaces or c.module().state_dict()):
+        yield pytest.param(x, marks=pytest.mark.slow if len(x.sizes) == 3 else [])
+
+
+@pytest.mark.parametrize("case", list(differentiable()), ids=str)
 def test_gradients_are_those_of_finite_differences(case):
     module, xs = case.module().double(), case.inputs(torch.float64, grad=True)
     names = [n for n, _ in module.named_parameters()]
@@ -249,7 +260,7 @@ def test_gradients_are_those_of_finite_differences(case):
     assert torch.autograd.gradcheck(run, (*xs, *weights), fast_mode=True)
 
 
-@each_case
+@pytest.mark.parametrize("case", on_one_axis(CASES), ids=str)
 def test_saved_weights_give_the_same_result_elsewhere(case):
     first, second, xs = case.module(), case.module(seed=9), case.inputs()
     first.load_state_dict(second.state_dict(), strict=True)

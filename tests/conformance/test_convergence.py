@@ -44,10 +44,10 @@ def test_every_spec_is_in_the_table_and_nothing_else():
     assert set(CASES) | ON_POINTS | ON_SHAPES | PINNED == set(SPECS)
 
 
-# of each architecture and each gate the fastest; the others are slow
+# of each kind of domain and coordinates the fastest; the others are slow
 QUICK = {
-    *("afno", "coda_no", "darcy", "fno_burgers", "fno_continued", "fno_darcy", "fno_darcy_small"),
-    *("local_no", "rno_burgers", "sfno_swe", "tfno_darcy", "uno_darcy"),
+    *("afno", "darcy", "fno_burgers", "fno_continued", "fno_darcy", "fno_darcy_small"),
+    *("local_no", "rno_burgers", "sfno_swe", "tfno_darcy"),
 }
 
 

@@ -72,9 +72,9 @@ model Levels {
   input a : D -> R^3
   output u : D -> R^1
 
-  half = a |> spectral_conv(modes = 6, out = 2, to = D / 2)
-  quarter = half |> spectral_conv(modes = 4, to = D / 4)
-  u = quarter |> spectral_conv(modes = 4, to = D / 2) |> spectral_conv(modes = 4, out = 1, to = D)
+  e1 = a |> spectral_conv(modes = 6, out = 2, to = D / 2)
+  e2 = e1 |> spectral_conv(modes = 4, to = D / 4)
+  u = e2 |> spectral_conv(modes = 4, to = D / 2) |> spectral_conv(modes = 4, out = 1, to = D)
 }
 """
 

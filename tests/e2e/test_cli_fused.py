@@ -63,6 +63,7 @@ def test_the_plan_of_this_model_is_fused(home):
     assert "nodes as one" in told
 
 
+@pytest.mark.slow  # `test_cli_run` has a run of other layers that is broken off
 def test_a_fused_run_broken_off_and_resumed_has_the_weights_of_a_whole_one_to_the_bit(home):
     good("train", "wide.op", "--out", "whole", "-q")
     child = start("train", "wide.op", "--out", "cut", cwd=home)

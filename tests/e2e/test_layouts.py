@@ -217,7 +217,23 @@ def tensor_dataset():
     return grid_program("f.pt", data='fields { u = "0" v = "1" }'), "f.pt", 6
 
 
+def weatherbench():
+    """One variable of named dimensions needs no `fields`."""
+    program, path, samples = weather()
+    data = 'fields { u = "z" v = "z" } windows'
+    return program.replace(data, "windows"), path, samples
+
+
+def several_files():
+    hdf5("one.h5", u=field(4, 16, 16), v=field(4, 16, 16))
+    hdf5("two.h5", u=field(3, 16, 16), v=field(3, 16, 16))
+    program = grid_program("PATH").replace('"PATH"', '["two.h5", "one.h5"]')
+    return program, '["two.h5", "one.h5"]', 7
+
+
 GRIDS = (
+    weatherbench,
+    several_files,
     pdebench_1d,
     pdebench_flow,
     pdebench_groups,
@@ -297,9 +313,30 @@ def deeponet_aligned():
     return points_program(OPERATOR, 'path = "f.npz"', "points(2)"), "f.npz", "u"
 
 
+def airfoil_of_geofno():
+    """The published names, which need no `fields` and `axes`."""
+    for name in "XY":
+        np.save(f"NACA_Cylinder_{name}.npy", field(6, 11, 5))
+    np.save("NACA_Cylinder_Q.npy", field(6, 5, 11, 5))
+    return points_program(GEOMETRY, 'path = "NACA*.npy"'), "NACA*.npy", "s"
+
+
+def elasticity_of_geofno():
+    np.save("Random_UnitCell_XY_10.npy", field(30, 2, 6))
+    np.save("Random_UnitCell_sigma_10.npy", field(30, 6))
+    program = points_program(GEOMETRY, 'path = "*.npy"')
+    return program.replace("data {", "data geofno {"), "*.npy", "s"
+
+
 @pytest.mark.parametrize(
     "layout",
-    [airfoil_arrays, elasticity_with_samples_last, deeponet_aligned],
+    [
+        airfoil_of_geofno,
+        elasticity_of_geofno,
+        airfoil_arrays,
+        elasticity_with_samples_last,
+        deeponet_aligned,
+    ],
     ids=lambda x: x.__name__,
 )
 def test_a_layout_on_points_is_trained_measured_and_predicted(here, layout):
@@ -360,6 +397,117 @@ def test_unclear_files_are_refused_with_what_they_hold_and_what_to_write(here, a
     assert code in result.stderr
     assert said in result.stderr
     assert not (here / "run").exists()
+
+
+def test_a_curved_grid_of_geofno_is_a_grid_of_indices_for_a_model_on_one(here):
+    airfoil_of_geofno()
+    program = """edition 2026
+model M {
+  domain D = grid(i: 0..1, j: 0..1, min = 4)
+  input a : D -> R^2
+  output q : D -> R^1
+  q = a |> linear(out = 4) |> gelu() |> linear(out = 1)
+}
+train M { data geofno { path = "NACA*.npy" } schedule cosine { epochs = 1 } batch = 4 }
+"""
+    (here / "m.op").write_text(program)
+    warned = " ".join(run("train", "m.op", "--out", "run").stderr.split())
+    assert 'a = ["NACA_Cylinder_X.npy", "NACA_Cylinder_Y.npy"]' in warned
+    row = json.loads(good("evaluate", "run", "--data", "NACA*.npy", "--json"))["tests"][0]
+    assert (row["samples"], row["resolution"]) == (6, [11, 5])
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("pdebench", "the file is not laid out as PDEBench"),
+        ("weatherbench", "expected variables whose dimensions are time, lat and lon"),
+        ("pdebensh", "did you mean `pdebench`?"),
+        ("well", "expected groups `t0_fields`"),
+    ],
+)
+def test_a_word_that_does_not_fit_the_file_is_refused(here, word, said):
+    hdf5("f.h5", coef=field(6, 16, 16), sol=field(6, 16, 16))
+    (here / "m.op").write_text(grid_program("f.h5").replace("data {", f"data {word} {{"))
+    result = run("train", "m.op", "--out", "run")
+    text = " ".join(result.stderr.split())
+    assert "OP0685" in text
+    assert said in text
+    assert word == "pdebensh" or "`coef` (6, 16, 16)" in text
+    assert result.stderr.count("error[") == 1
+
+
+def test_a_word_chooses_a_layout_that_is_not_certain(here):
+    """Two variables of weather are channels only if the program says so."""
+    with h5py.File("f.nc", "w") as file:
+        for name, x in {"time": np.arange(9.0), "lat": GRID[::2], "lon": GRID}.items():
+            file[name] = x
+            file[name].make_scale(name)
+        for name in ("t", "z"):
+            file[name] = field(9, 16, 32)
+            for i, axis in enumerate(("time", "lat", "lon")):
+                file[name].dims[i].attach_scale(file[axis])
+    program = grid_program("f.nc", channels=2, data="windows { first = 0 }", steps=1)
+    program = program.replace("x: 0..1, y: 0..1", "lat: 0..1, lon: 0..1")
+    program = program.replace("boundary = periodic", "boundary = none, sampling = lower")
+    (here / "m.op").write_text(program)
+    assert "OP0660" in run("train", "m.op", "--out", "run").stderr
+    (here / "m.op").write_text(program.replace("data {", "data weatherbench {"))
+    good("train", "m.op", "--out", "run")
+
+
+def test_any_other_word_is_a_name_of_the_problem(here):
+    program, path, _ = names_of_ones_own()
+    (here / "m.op").write_text(program.replace("data {", "data cavity {"))
+    good("train", "m.op", "--out", "run")
+
+
+def test_lists_of_files_are_data_validation_and_test_sets(here):
+    """The order of a list is kept: values name their file."""
+    for name, value in {"one": 1.0, "two": 2.0, "three": 3.0}.items():
+        hdf5(f"{name}.h5", u=value * field(4, 16, 16), v=np.full((4, 16, 16), value))
+    data = 'valid = ["three.h5", "one.h5"] test = ["one.h5", ["two.h5", "three.h5"]]'
+    program = grid_program("PATH", data=data).replace('"PATH"', '["two.h5", "one.h5"]')
+    (here / "m.op").write_text(program)
+    good("train", "m.op", "--out", "run")
+    about = json.loads((here / "run" / "opdsl.json").read_text())
+    assert [x["samples"] for x in about["finished"]["tests"]] == [4, 8]
+    assert [x["samples"] for x in about["finished"]["valid"]] == [8]
+    opened = open_program(*read("m.op"))
+    settings = resolve_settings(opened).settings
+    fields = Sources().open(
+        settings.data.path, data_map=binding_of(opened.graph, settings).data_map
+    )
+    assert fields.values["v"][:, 0, 0, 0].tolist() == [2.0] * 4 + [1.0] * 4
+    again = opdsl.train(
+        program.replace("data {", "data x {").replace(data, ""),
+        data=[here / "two.h5", here / "one.h5"],
+        valid="none",
+        out=here / "again",
+    )
+    assert again.evaluate([[here / "two.h5", here / "one.h5"]]).sets[0].metrics.samples == 8
+
+
+def test_files_of_a_list_have_equal_coordinates(here):
+    for i, name in enumerate(("one", "two")):
+        tensor = field(6, 11, 32)
+        hdf5(f"{name}.h5", tensor=tensor, x_coordinate=GRID + i, t_coordinate=np.arange(12.0))
+    program = grid_program("PATH", axes=1, data="windows { steps = 2 }", steps=2)
+    (here / "m.op").write_text(program.replace('"PATH"', '["one.h5", "two.h5"]'))
+    result = run("train", "m.op", "--out", "run")
+    assert "the files have other coordinates" in " ".join(result.stderr.split())
+
+
+def test_a_first_program_is_written_for_queries_and_weather(here):
+    unaligned(np.arange(30))
+    weatherbench()
+    for path in ("f.npz", "f.nc"):
+        good("init", path, "-o", f"{path}.op")
+        text = (here / f"{path}.op").read_text().replace("epochs = ", "epochs = 1 #")
+        (here / f"{path}.op").write_text(text)
+        assert run("check", f"{path}.op").exit_code == 0
+    assert "lat" in (here / "f.nc.op").read_text()
+    good("train", "f.npz.op", "--out", "run")
 
 
 def test_no_trajectory_is_both_learnt_from_and_validated_on(here):

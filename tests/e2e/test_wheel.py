@@ -85,6 +85,7 @@ def test_the_stored_tables_are_those_that_are_used(place, tmp_path, request):
 
 
 @pytest.mark.skipif(not (which("g++") or which("c++")), reason="there is no C++ compiler")
+@pytest.mark.slow
 def test_kernels_are_compiled_from_the_wheel(installed, tmp_path):
     code = "from opdsl.nn.kernels.native.library import library; print(library() is not None)"
     done = python(installed, "-c", code, cwd=tmp_path, CXX=str(quick_compiler(tmp_path)))

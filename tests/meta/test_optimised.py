@@ -72,16 +72,20 @@ def test_every_program_gives_the_same_codes_without_asserts():
     assert found == [[x.code for x in check(text).diagnostics] for text in texts]
 
 
+def slow(arguments, code):
+    return pytest.param(arguments, code, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["check", DARCY], 0),
         (["check", "-"], 3),
         (["check", "--deny", "nosuch", DARCY], 2),
-        (["summary", DARCY, "--at", "x=3"], 3),
-        (["summary", DARCY, "--at", "x=64,y=64"], 0),
-        (["fmt", "--check", DARCY], 0),
-        (["explain", "OP0208"], 0),
+        slow(["summary", DARCY, "--at", "x=3"], 3),
+        slow(["summary", DARCY, "--at", "x=64,y=64"], 0),
+        slow(["fmt", "--check", DARCY], 0),
+        slow(["explain", "OP0208"], 0),
         (["summary", DARCY, "--set", "model.modes=int((4, 3))"], 3),
     ],
 )

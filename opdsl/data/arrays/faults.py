@@ -44,7 +44,7 @@ def ambiguous(
         "OP0661",
         f"the axes of `{piece.name}` {piece.stored} can be {ways}",
         notes=(f"it is for `{target.name}`, which is {wanted(target)}",),
-        helps=tuple(_block(piece, x) for x in possible),
+        helps=tuple(_block(target, piece, x) for x in possible),
         file=files.source,
     )
 
@@ -57,7 +57,8 @@ def no_reading(files: Files, target: Target, piece: ArrayPiece) -> OpError:
         f"the axes of `{piece.name}` {piece.stored} are not stated, and none that "
         f"`{target.name}` takes fit",
         notes=(f"`{target.name}` is {wanted(target)}",),
-        helps=tuple(_block(piece, x) for x in guesses) or ("change the space in the program",),
+        helps=tuple(_block(target, piece, x) for x in guesses)
+        or ("change the space in the program",),
         file=files.source,
     )
 
@@ -156,6 +157,6 @@ def _guesses(target: Target) -> list[AxisNames]:
     ]
 
 
-def _block(piece: ArrayPiece, axes: AxisNames) -> str:
-    name = piece.name if piece.name.isidentifier() else f'"{piece.name}"'
+def _block(target: Target, piece: ArrayPiece, axes: AxisNames) -> str:
+    name = piece.name if piece.name.isidentifier() else target.name
     return f"if so: `data {{ axes {{ {name} = {described(axes)} }} }}`"

@@ -20,7 +20,7 @@ from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
 from opdsl.data.io.locate import unopened
 from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
-from opdsl.data.io.unchanged import Unchanged
+from opdsl.data.io.rows.unchanged import Unchanged
 
 Array = NDArray[Any]
 MOST_OPEN = 16  # files: systems allow a few hundred to a process

@@ -20,7 +20,7 @@ MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
 SHOWN = 5
 PIECE = 64  # samples converted to float64 at a time
 
-SampleStatistics = tuple[Tensor, Tensor, Tensor]
+SizesAndEnds = tuple[Tensor, Tensor, Tensor]
 
 
 def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[i
     return far_samples([sizes_and_ends(x) for x in judged])
 
 
-def far_samples(statistics: Iterable[SampleStatistics]) -> tuple[int, ...]:
+def far_samples(statistics: Iterable[SizesAndEnds]) -> tuple[int, ...]:
     """Indices of samples of which a statistic is far from those of the others.
 
     Args:
@@ -137,7 +137,7 @@ def _listed(indices: Sequence[int]) -> str:
     return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
 
 
-def sizes_and_ends(x: Values) -> SampleStatistics:
+def sizes_and_ends(x: Values) -> SizesAndEnds:
     """Root mean square, least and largest value of each sample; (samples,) each, float64."""
     parts = split_samples(x) if isinstance(x, Packed) else torch.split(x, PIECE)
     statistics = [_size_and_ends(y[None] if isinstance(x, Packed) else y) for y in parts]
@@ -153,7 +153,7 @@ def _far(size: Tensor, low: Tensor, high: Tensor) -> list[Tensor]:
     return [(_deviation(s).abs() > FAR) & sound for s in numbers]
 
 
-def _size_and_ends(x: Tensor) -> SampleStatistics:
+def _size_and_ends(x: Tensor) -> SizesAndEnds:
     flat = x.flatten(1).to(torch.float64)
     size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     low, high = flat.aminmax(dim=1)

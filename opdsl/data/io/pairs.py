@@ -102,7 +102,7 @@ class PairRows:
         return self._arrays.arrays["x"].shape[0]
 
     def read(self, rows: Sequence[int], names: Collection[str] | None = None) -> FileFields:
-        """Read samples; see `opdsl.data.io.formats.Rows`."""
+        """Read samples; see `opdsl.data.io.formats.RowReader`."""
         options = self._options
         wanted = [k for k in self._names if k in ROLES or names is None or k in names]
         tensors = {k: self._some(k, rows) for k in wanted}

@@ -3,6 +3,7 @@
 No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -79,6 +80,22 @@ def _named_none(value: Any) -> Any:
     return "none" if value is None else value
 
 
+def joined_paths(value: Any) -> Any:
+    """Write a list of paths, which are one data set, as the text of a JSON list."""
+    texts = isinstance(value, list | tuple) and all(isinstance(x, str) for x in value)
+    return json.dumps(list(value), ensure_ascii=False) if value and texts else value
+
+
+def _joined_sets(value: Any) -> Any:
+    """Write each list among several data sets as `joined_paths` does."""
+    return [joined_paths(x) for x in value] if isinstance(value, list) else value
+
+
+def _path_or_word(value: Any) -> Any:
+    """Read `data.valid`: an empty value of YAML is the word `none`, a list is one data set."""
+    return joined_paths(_named_none(value))
+
+
 def _texts(value: Any) -> Any:
     """Convert one text to a list of it, `none` to an empty list, and calls to plain texts."""
     if value is None or value == "none":
@@ -133,13 +150,15 @@ class Data(Section):
     """`data darcy { path = "x.h5" resolution = 85 }`: which samples to learn from.
 
     Attributes:
-        kind: the problem or the layout of the file; `auto` looks into the file.
-        path: the training file.
-        valid: what chooses the best weights: a file, a part of the training samples between 0 and
-            1, of which the last ones are taken, or `none`, and the last weights are used. `auto` is
-            the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
-            data choose, as in runs of earlier versions.
-        test: the test file or files, measured once at the end.
+        kind: the layout of the file, such as `pdebench`, which it then has to have, or any name of
+            the problem; `auto` looks into the file.
+        path: the training file, a folder, a pattern of names, or a list of these, in this order.
+        valid: what chooses the best weights: a file or a list, a part of the training samples
+            between 0 and 1, of which the last ones are taken, or `none`, and the last weights are
+            used. `auto` is the `valid` part of a folder, else a tenth of the training samples.
+            `test` lets the test data choose, as in runs of earlier versions.
+        test: the test file or files, measured once at the end; each of a list is a set of its own,
+            and a list in it is one set of several files.
         resolution: points on each axis to train at, every k-th of the file; as in the file if not
             given.
         resample: points on each axis, or a list with those of each, of another grid on which the
@@ -172,9 +191,9 @@ class Data(Section):
     """
 
     kind: Annotated[str, FIXED] = "auto"
-    path: Annotated[str | None, MOVED] = None
-    valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
-    test: Annotated[str | list[str] | None, MOVED] = None
+    path: Annotated[str | None, BeforeValidator(joined_paths), MOVED] = None
+    valid: Annotated[Part | str, BeforeValidator(_path_or_word), MOVED] = "auto"
+    test: Annotated[str | list[str] | None, BeforeValidator(_joined_sets), MOVED] = None
     resolution: Annotated[AtLeastOne | None, FIXED] = None
     resample: Annotated[
         Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opdsl.train.engine.loader import FieldValues, SampleSet, StreamedSet
 
 AHEAD = 2  # batches that each process reads before they are needed
-Arrays = dict[str, NDArray[Any]]
+PlainFields = dict[str, NDArray[Any]]
 
 
 @runtime_checkable
@@ -108,7 +108,7 @@ class _Batches(Dataset[Any]):
     def __init__(self, samples: StreamedSet) -> None:
         self._samples = samples
 
-    def __getitem__(self, rows: Any) -> tuple[Arrays, ...] | OpError:
+    def __getitem__(self, rows: Any) -> tuple[PlainFields, ...] | OpError:
         try:
             batch = _loaded(self._samples, rows)
         except OpError as error:
@@ -126,11 +126,11 @@ def own_weights(samples: SampleSet) -> FieldValues:
     return dict(samples.weights) if isinstance(samples, WithWeights) else {}
 
 
-def _tensors(arrays: Arrays) -> FieldValues:
+def _tensors(arrays: PlainFields) -> FieldValues:
     return {k: torch.from_numpy(x) for k, x in arrays.items()}
 
 
-def _arrays(fields: Mapping[str, Values]) -> Arrays:
+def _arrays(fields: Mapping[str, Values]) -> PlainFields:
     return {k: np.ascontiguousarray(all_values(x).numpy()) for k, x in fields.items()}
 
 

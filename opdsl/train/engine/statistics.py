@@ -70,10 +70,7 @@ def sample_chunks(train: AnySampleSet, samplings: Samplings | None = None) -> It
                 {k: _rows(x, rows) for k, x in side.items()}
                 for side in (train.inputs, train.outputs)
             )
-            own = {
-                k: _rows(w, rows) if len(w) == len(train) else w
-                for k, w in own_weights(train).items()
-            }
+            own = {k: _rows(w, rows) if len(w) > 1 else w for k, w in own_weights(train).items()}
         weights = field_weights(inputs | outputs, samplings or {}, own)
         yield SampleChunk(inputs, outputs, weights, rows.start)
 
@@ -84,8 +81,9 @@ def _pieces(train: AnySampleSet) -> Iterator[range]:
     fields = [x for x in (*head.inputs.values(), *head.outputs.values()) if len(x)]
     size = sum(all_values(x).nbytes // len(x) for x in fields)
     step = max(1, min(CHUNK, CHUNK_BYTES // max(size, 1)))
-    for start in range(0, len(train), step):
-        yield range(start, min(start + step, len(train)))
+    count = len(train) if isinstance(train, StreamedSet) else len(fields[0]) if fields else 0
+    for start in range(0, count, step):
+        yield range(start, min(start + step, count))
 
 
 def _rows(x: Values, rows: range) -> Values:

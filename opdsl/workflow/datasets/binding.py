@@ -29,7 +29,7 @@ from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
-from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, bytes_of, survey
+from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, appraise, bytes_of
 from opdsl.workflow.errors import Warn, ignore
 
 MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
@@ -49,6 +49,7 @@ class Binding:
         coordinates: whether those that a file states have to be those of the domains.
         masks: input or output -> the array or arrays that mask it.
         missing: what becomes of values that are NaN.
+        kind: a published layout of the files, or any other word.
         memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
         workers: processes that read batches ahead of their use.
         resample: points on each axis of another grid, on which samples are evaluated by series.
@@ -63,6 +64,7 @@ class Binding:
     coordinates: CoordinateCheck = "check"
     masks: Mapped | None = None
     missing: MissingValues = REFUSED
+    kind: str = "auto"
     memory: int = 1 << 62
     workers: int = 0
     resample: Resolution | None = None
@@ -77,7 +79,7 @@ class Binding:
         steps = self.steps.count if self.steps else None
         names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
         map_ = ArrayMap(fields, axes, self.windows, steps)
-        return DataMap(self.graph, map_, self.absent | names, masks)
+        return DataMap(self.graph, map_, self.absent | names, masks, self.kind)
 
     def __call__(self, fields: Fields, *, whole: bool = True) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt.
@@ -124,7 +126,7 @@ class Binding:
         fields = handle.read([0])
         head = self(fields, whole=False)
         timed = [x.name for x in self._outputs() if x.steps]
-        looked = survey(handle, count, lambda x: self.piece(x, judged=True), timed)
+        looked = appraise(handle, count, lambda x: self.piece(x, judged=True), timed)
         if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
             self.warn([doubt])
         self.warn(looked.warnings)
@@ -319,6 +321,7 @@ def binding_of(
         settings.data.coordinates,
         settings.data.masks,
         missing_values(settings),
+        settings.data.kind,
         settings.data.memory_bytes,
         settings.data.workers,
         _resolution(settings.data.resample),

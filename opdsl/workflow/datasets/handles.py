@@ -9,7 +9,7 @@ from typing import Protocol
 from opdsl.data.arrays.mapping import Opened
 from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Resolution
-from opdsl.data.io.rows import RowFiles
+from opdsl.data.io.rows.row_files import RowFiles
 from opdsl.workflow.datasets.coarser import coarser
 from opdsl.workflow.datasets.mapped import DataMap, MappedSource
 

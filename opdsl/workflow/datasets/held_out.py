@@ -10,6 +10,7 @@ from typing import Any
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.train.run.folder import ABOUT
 from opdsl.workflow.datasets.binding import Binding
+from opdsl.workflow.datasets.paths import paths_in
 from opdsl.workflow.datasets.sources import Sources, parts_of
 from opdsl.workflow.datasets.streamed import AnySamples
 from opdsl.workflow.folder.reading import no_run
@@ -142,7 +143,7 @@ def _same(have: tuple[int, ...], want: Resolution) -> bool:
 
 def _free_name(name: str, source: HeldOut, used: Mapping[str, object]) -> str:
     """Return `33x33`, or `test_33 33x33` if there is one already, then numbered."""
-    names = [name, f"{Path(source.path).stem} {name}"]
+    names = [name, f"{Path(paths_in(source.path)[0]).stem} {name}"]
     names += [f"{names[1]} ({i})" for i in range(2, len(used) + 3)]
     return next(x for x in names if x not in used)
 

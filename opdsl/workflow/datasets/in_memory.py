@@ -15,12 +15,14 @@ from torch.utils.data import Dataset, IterableDataset
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
+from opdsl.train.config.schema import joined_paths
 from opdsl.workflow.datasets.named_arrays import EXAMPLE, Converter
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 from opdsl.workflow.datasets.torch_sets import TorchSet
 
-# a path; functions by name; items by name, or (input, output); what `open_dataset` returns
-TrainingData: TypeAlias = "str | PathLike[str] | Mapping[str, Any] | Dataset[Any] | Fields"
+# a path or a list of them; functions by name; items by name, or (input, output); `open_dataset`'s
+Paths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"
+TrainingData: TypeAlias = "Paths | Mapping[str, Any] | Dataset[Any] | Fields"
 
 
 def as_sources(
@@ -47,6 +49,8 @@ def as_sources(
     def register(value: Any, label: str) -> Any:
         if isinstance(value, str | PathLike):
             return fspath(value)
+        if isinstance(value, list | tuple) and all(isinstance(x, str | PathLike) for x in value):
+            return joined_paths([fspath(x) for x in value])
         memory[label] = registered(graph, value, label)
         return label
 

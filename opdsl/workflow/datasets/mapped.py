@@ -24,8 +24,16 @@ from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.workflow.datasets.masks import INVERTED, MASKS, refuse_bad_masks, turned
 from opdsl.workflow.datasets.named_arrays import Converter
-from opdsl.workflow.datasets.paths import files_of
-from opdsl.workflow.datasets.published import assumed, published, stated_coordinates
+from opdsl.workflow.datasets.paths import files_of, is_list, paths_in
+from opdsl.workflow.datasets.published import (
+    agreed_coordinates,
+    arrays_by_name,
+    assumed,
+    chosen_preset,
+    has_own_reader,
+    other_layout,
+    published,
+)
 from opdsl.workflow.datasets.query_samples import query_arrays
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
@@ -61,12 +69,14 @@ class DataMap:
         map: names, axes and windows.
         optional: inputs and outputs that the data need not have.
         masks: input or output -> references to the arrays that mask it, `~` before inverted ones.
+        kind: a published layout that the files have to have, or any other word.
     """
 
     graph: Graph
     map: ArrayMap
     optional: frozenset[str] = field(default_factory=frozenset)
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kind: str = "auto"
 
     def open(self, path: str, split: str | None, *, inputs: bool = False) -> MappedSource | None:
         """Find the arrays of a data set; None if its layout itself states what they are.
@@ -80,7 +90,11 @@ class DataMap:
             OpError: as `plan`; OP0613, arrays are named for what the model does not have.
         """
         targets = [x for x in self._targets() if not (inputs and x.output)]
-        if not (self._explicit or has_magic(path)) and not self._looked_into(path, targets):
+        preset = chosen_preset(self.kind, path)
+        if preset is not None and not self._explicit and has_own_reader(preset, path):
+            return None
+        several = has_magic(path) or is_list(path) or preset is not None
+        if not (self._explicit or several) and not self._looked_into(path, targets):
             return None
         self._refuse_strangers(path)
         files = files_of(path, None if self.divided else split)
@@ -88,13 +102,14 @@ class DataMap:
         map_ = self._of_part(map_, files, path, split) if self.divided else map_
         with Opened(files, path) as opened:
             listed = opened.list()
-            if len(files) > 1:
-                return MappedSource(self._plan(listed, map_, targets), {})
-            layout = published(listed.arrays[0], targets, map_)
+            arrays = arrays_by_name(listed)
+            layout = published(arrays, targets, map_, preset)
+            if preset is not None and layout is None:
+                raise other_layout(listed, preset, targets)
             if layout is not None:
                 fields = {**layout.fields, **map_.fields}
                 map_ = replace(map_, fields=fields, axes={**layout.axes, **map_.axes})
-            coordinates = stated_coordinates(opened[0], targets, map_, layout)
+            coordinates = agreed_coordinates(opened, listed, targets, map_, layout)
         data = self._plan(listed, map_, targets)
         notes = (assumed(path, layout, data),) if layout and layout.fields else ()
         return MappedSource(data, coordinates, notes)
@@ -170,7 +185,7 @@ class DataMap:
         Raises:
             OpError: OP0610, the file cannot be read.
         """
-        if not self.divided or not Path(path).is_file():
+        if not self.divided or not all(Path(x).is_file() for x in paths_in(path)):
             return ()
         names = self._names(files_of(path, None), path)
         return tuple(x for x in SPLITS if any(self._has(names, y) for y in PARTS[x]))

@@ -1,7 +1,12 @@
-"""The files of a data set: one, those of a folder, or those that fit a pattern."""
+"""The files of a data set: one, a list, those of a folder, or those that fit a pattern.
+
+A list of paths is the text of a JSON list, so that a data set has one text as its path.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 
@@ -9,14 +14,40 @@ from opdsl.data.arrays.reading import is_store
 from opdsl.data.io.locate import SPLITS, data_files
 from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import fault
+from opdsl.train.config.schema import joined_paths
+
+
+def paths_in(path: str) -> tuple[str, ...]:
+    """Return the paths of a list; the path itself if it is none."""
+    if not path.startswith("["):
+        return (path,)
+    try:
+        paths = json.loads(path)
+    except ValueError:
+        return (path,)
+    texts = isinstance(paths, list) and bool(paths) and all(isinstance(x, str) for x in paths)
+    return tuple(paths) if texts else (path,)
+
+
+def is_list(path: str) -> bool:
+    """Return whether a path is a list of several."""
+    return paths_in(path) != (path,)
+
+
+def each_path(path: str, change: Callable[[str], str]) -> str:
+    """Apply `change` to a path, or to each of a list."""
+    paths = paths_in(path)
+    return change(path) if paths == (path,) else joined_paths([change(x) for x in paths])
 
 
 def files_of(path: str, split: str | None) -> tuple[Path, ...]:
-    """List the files of a data set, in the order of their names.
+    """List the files of a data set, in the order of their names; those of a list in its order.
 
     Raises:
         OpError: OP0610, there are none.
     """
+    if is_list(path):
+        return tuple(y for x in paths_in(path) for y in files_of(x, split))
     if has_magic(path) and not Path(path).exists():
         files = matching_files(path)
         if not files:

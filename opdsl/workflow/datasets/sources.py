@@ -11,13 +11,13 @@ from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
-from opdsl.data.io.rows import open_rows
+from opdsl.data.io.rows.row_files import open_rows
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
 from opdsl.workflow.datasets.coarser import coarser
 from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
 from opdsl.workflow.datasets.mapped import DataMap
-from opdsl.workflow.datasets.paths import matching_files
+from opdsl.workflow.datasets.paths import each_path, is_list, matching_files, paths_in
 from opdsl.workflow.datasets.torch_sets import TorchSet
 
 MANY = 1 << 60  # bytes
@@ -133,18 +133,20 @@ def not_in_memory(path: str) -> OpError:
 
 def absolute(path: str) -> str:
     """Return the path as seen from any working directory; that of memory stays as it is."""
-    return path if in_memory(path) else str(Path(path).resolve())
+    return path if in_memory(path) else each_path(path, lambda x: str(Path(x).resolve()))
 
 
 def located(path: str, folder: Path) -> str:
     """Return the path from here if it exists, else from the folder of the program."""
+    if is_list(path):
+        return each_path(path, lambda x: located(x, folder))
     by_program = str(folder / path)
     return by_program if not on_disk(path) and on_disk(by_program) else path
 
 
 def on_disk(path: str) -> bool:
     """Return whether there is a file or a folder of this path, or one that fits its pattern."""
-    return Path(path).exists() or bool(matching_files(path))
+    return all(Path(x).exists() or bool(matching_files(x)) for x in paths_in(path))
 
 
 def stored_bytes(path: str) -> int:
@@ -154,6 +156,8 @@ def stored_bytes(path: str) -> int:
     """
     if in_memory(path):
         return MANY
+    if is_list(path):
+        return sum(map(stored_bytes, paths_in(path)))
     if Path(path).is_dir():
         return sum(x.stat().st_size for x in Path(path).rglob("*") if x.is_file())
     files = (Path(path),) if Path(path).is_file() else matching_files(path)

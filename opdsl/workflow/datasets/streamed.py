@@ -10,7 +10,7 @@ import torch
 from opdsl.data.bind.masks import added, missing_note
 from opdsl.data.bind.samples import Fields, MissingCount, Samples
 from opdsl.data.bind.suspects import (
-    SampleStatistics,
+    SizesAndEnds,
     far_samples,
     sizes_and_ends,
     zero_truth_warning,
@@ -133,7 +133,7 @@ def bytes_of(handle: Handle, count: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Appraisal:
     """What reading a data set once has shown.
 
     Attributes:
@@ -146,7 +146,7 @@ class Survey:
     warnings: tuple[Diagnostic, ...]
 
 
-def survey(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Survey:
+def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Appraisal:
     """Read the first `count` samples of a data set once for its identity, and once to judge it.
 
     Args:
@@ -172,7 +172,7 @@ def survey(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Surv
     warnings = [zero_truth_warning(k, x, handle.source, timed=k in timed) for k, x in zeros.items()]
     by_code: Mapping[str, Diagnostic] = {x.code: x for x in reversed(others)}
     lost = missing_note(missing, handle.source)
-    return Survey(fingerprint, suspects, (*lost, *by_code.values(), *warnings))
+    return Appraisal(fingerprint, suspects, (*lost, *by_code.values(), *warnings))
 
 
 def _identity(handle: Handle, count: int) -> tuple[str, tuple[int, ...]]:
@@ -183,7 +183,7 @@ def _identity(handle: Handle, count: int) -> tuple[str, tuple[int, ...]]:
     for name in sorted([*head.values, *masks]):
         one = all_values(head.masks[masks[name]] if name in masks else head.values[name])
         digest.field(name, one.dtype, (count, *one.shape[1:]))
-        parts: list[SampleStatistics] = []
+        parts: list[SizesAndEnds] = []
         for rows in _pieces(head, count):
             fields = handle.stored(rows, names=(masks.get(name, name),))
             x = all_values(fields.masks[masks[name]] if name in masks else fields.values[name])

@@ -18,7 +18,7 @@ from tests.property.well_typed import program
 from tests.same_graph import assert_same
 
 MODELS = graphs()
-MANY = 60  # nodes
+MANY = 45  # nodes
 TEXT = """
 edition 2026
 model M {
@@ -57,7 +57,12 @@ def refused(data):
 # -------------------------------------------------------------------------- there and back
 
 
-@pytest.mark.parametrize("name", MODELS)
+def model(name):
+    """Slow where hundreds of nodes are of the same few blocks."""
+    return pytest.param(name, marks=pytest.mark.slow if len(MODELS[name].nodes) > MANY else [])
+
+
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_model_comes_back(name):
     graph = MODELS[name]
     written = json.loads(json.dumps(to_json(graph), allow_nan=False))
@@ -306,12 +311,7 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-def of_the_schema(name):
-    """Slow where hundreds of nodes, all of the same few blocks, take the validator seconds."""
-    return pytest.param(name, marks=pytest.mark.slow if len(MODELS[name].nodes) > MANY else [])
-
-
-@pytest.mark.parametrize("name", map(of_the_schema, MODELS))
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_graph_is_of_the_schema(name, validator):
     validator.validate(json.loads(json.dumps(to_json(MODELS[name]))))
 

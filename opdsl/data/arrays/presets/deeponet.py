@@ -39,4 +39,8 @@ def _all(n: int, *shapes: tuple[int, ...]) -> bool:
     return all(x[0] == n for x in shapes)
 
 
-PRESET = Preset("data of DeepXDE (Lu et al. 2021)", propose)
+PRESET = Preset(
+    "data of DeepXDE (Lu et al. 2021)",
+    propose,
+    "`X_train0`, `X_train1` and `y_train`, or the same with `test`",
+)

@@ -20,7 +20,7 @@ from opdsl.registry import Registry
 Pieces = tuple[int, Iterator[FileFields]]  # the number of samples; the pieces
 
 
-class Rows(Protocol):
+class RowReader(Protocol):
     """The samples of an open file, which are read in any order."""
 
     def __len__(self) -> int: ...
@@ -72,7 +72,7 @@ class Format:
     matches: Callable[[DataFile], bool]
     read: Callable[[DataFile, ReadOptions], FileFields]
     stream: Callable[[DataFile, int, int | None], Pieces | None] | None = None
-    rows: Callable[[DataFile, ReadOptions, ExitStack], Rows | None] | None = None
+    rows: Callable[[DataFile, ReadOptions, ExitStack], RowReader | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", cleandoc(self.description))

@@ -16,7 +16,7 @@ from torch import Tensor
 from opdsl.data.arrays.formats.npz import FORMAT as ARRAYS
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions, Rows
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
 from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
 from opdsl.data.io.npy_header import read_header, refuse_short
 from opdsl.data.io.pairs import PairRows, pair, reading, streamable
@@ -116,7 +116,7 @@ def _promised(path: Path) -> None:
             refuse_short(f"`{entry.filename}`", shape, dtype, entry.file_size)
 
 
-def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> Rows | None:
+def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> RowReader | None:
     arrays = stack.enter_context(ARRAYS.open(file))
     return PairRows.of(arrays, file.path.stem, options)
 

@@ -16,7 +16,7 @@ from opdsl.data.arrays.formats.pt import FORMAT as ARRAYS
 from opdsl.data.io import dictionaries
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions, Rows
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.data.io.pairs import PairRows, not_a_pair, pair, reading, streamable
 from opdsl.safe_pt import TENSOR_DATASET, UnsafeFileError, inspect, inspect_zip, load_tensors
@@ -135,7 +135,7 @@ def _solid(name: str, x: Tensor, source: str) -> None:
         raise not_a_pair(source, f"`{name}` shows more numbers than are stored")
 
 
-def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> Rows | None:
+def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> RowReader | None:
     arrays = stack.enter_context(ARRAYS.open(file))
     return PairRows.of(arrays, file.path.stem, options)
 

@@ -21,7 +21,7 @@ from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, every_kth, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions, Rows
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
 from opdsl.data.io.formats._well_coordinates import coordinates_of
 from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
 from opdsl.data.io.hdf5.safe_h5 import Hdf5File, open_hdf5
@@ -84,7 +84,7 @@ class _Reader:
         return self._count
 
     def read(self, rows: Sequence[int], names: Collection[str] | None = None) -> FileFields:
-        """Read samples; see `opdsl.data.io.formats.Rows`."""
+        """Read samples; see `opdsl.data.io.formats.RowReader`."""
         entries = {k: x for k, x in self._entries.items() if names is None or k in names}
         return replace(
             self._about,
@@ -95,7 +95,7 @@ class _Reader:
         )
 
 
-def _rows(file: DataFile, options: ReadOptions, _: ExitStack) -> Rows:
+def _rows(file: DataFile, options: ReadOptions, _: ExitStack) -> RowReader:
     return _Reader(file.hdf5, file.path.stem, options)
 
 

@@ -60,10 +60,9 @@ def write(path, ending, rows):
 @pytest.mark.parametrize(
     "ending",
     [
-        "npy",
         "pt",
         "chunks.h5",
-        *(pytest.param(x, marks=pytest.mark.slow) for x in ("npz", "deflated.npz")),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("npy", "npz", "deflated.npz")),
         *(pytest.param(x, marks=pytest.mark.slow) for x in ("fortran.npy", "h5")),
     ],
 )

@@ -21,11 +21,6 @@ def fresh():
 
 
 @pytest.fixture
-def quick(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", str(quick_compiler(tmp_path)))
-
-
-@pytest.fixture
 def copying(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(copying_compiler(tmp_path)))
     native.library.cache_clear()
@@ -59,7 +54,7 @@ def test_it_can_be_switched_off(monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("copying")
 def test_the_library_is_compiled_once_into_the_cache_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert native.library() is not None

@@ -17,10 +17,10 @@ from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.data_file import open_data_file
 from opdsl.data.io.dataset import fields_of, format_of
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import ReadOptions, Rows
+from opdsl.data.io.formats import ReadOptions, RowReader
 from opdsl.data.io.joining import refuse_other_layout
 from opdsl.data.io.locate import data_files, unopened
-from opdsl.data.io.unchanged import Unchanged
+from opdsl.data.io.rows.unchanged import Unchanged
 from opdsl.nn.points.batch import all_values
 
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -31,7 +31,7 @@ class RowFiles:
 
     def __init__(self, paths: Sequence[Path], source: str, options: ReadOptions) -> None:
         self.paths, self.source, self.options = tuple(paths), source, options
-        self._open: dict[int, tuple[ExitStack, Rows]] = {}
+        self._open: dict[int, tuple[ExitStack, RowReader]] = {}
         self._process = os.getpid()
         self._ends: list[int] = []
         self._unchanged = Unchanged()
@@ -95,7 +95,7 @@ class RowFiles:
     def _names(self) -> list[str]:
         return [self.source if len(self.paths) == 1 else str(x) for x in self.paths]
 
-    def _rows(self, i: int) -> Rows | None:
+    def _rows(self, i: int) -> RowReader | None:
         """Return the open file; those of another process, from which this one was forked, stay."""
         if self._process != os.getpid():
             self._open, self._process = {}, os.getpid()
