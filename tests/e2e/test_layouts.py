@@ -498,7 +498,8 @@ def test_files_of_a_list_have_equal_coordinates(here):
     assert "the files have other coordinates" in " ".join(result.stderr.split())
 
 
-def test_a_first_program_is_written_for_queries(here):
+@pytest.mark.usefixtures("here")
+def test_a_first_program_is_written_for_queries():
     unaligned(np.arange(30))
     good("init", "f.npz", "-o", "m.op")
     assert run("check", "m.op").exit_code == 0
