@@ -29,7 +29,7 @@ from against.tables import machine
 
 from opdsl.compiler import read
 from opdsl.train.engine.loop import Training
-from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.programs.program import open_program, resolve_settings
 
 OUT = Path(__file__).parent / "results" / "streaming.md"

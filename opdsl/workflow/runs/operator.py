@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from opdsl.lower.module import OperatorModule, Result
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.scales import PointScale, SampleScale, Scale
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.scales import PointScale, SampleScale, Scale
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph

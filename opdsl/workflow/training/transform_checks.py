@@ -8,10 +8,10 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.axis_rules import AxisRule
-from opdsl.train.engine.pointwise import PointwiseMaps
-from opdsl.train.engine.statistics import refuse_outside, sample_chunks
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.train.scaling.axis_rules import AxisRule
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.statistics import refuse_outside, sample_chunks
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 
 def axis_rules(graph: Graph) -> dict[str, tuple[AxisRule, ...]]:

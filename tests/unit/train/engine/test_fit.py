@@ -20,7 +20,6 @@ from opdsl.train.config.schema import (
 )
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
@@ -30,6 +29,7 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.listener import SilentListener
 from opdsl.train.run.metrics_log import read_metrics
 from opdsl.train.run.trained import load_trained, trained_state
+from opdsl.train.scaling.normalise import Normaliser
 from tests.unit.train.toy_problem import Toy, cloud, quick
 
 NEAR = cloud(seed=2)

@@ -11,15 +11,15 @@ from opdsl.nn.sphere.sampling import latitudes
 from opdsl.sampling import positions
 from opdsl.train.config.schema import Checkpoint, Normalise, Optimizer
 from opdsl.train.config.transforms import read_maps
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loader import FieldUnits
-from opdsl.train.engine.moments import Moments
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.statistics import NormaliserFit, SampleChunk, sample_chunks
 from opdsl.train.metrics.evaluate import apply, evaluate
+from opdsl.train.scaling.axis_rules import AxisRule
+from opdsl.train.scaling.moments import Moments
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.statistics import NormaliserFit, SampleChunk, sample_chunks
 from tests.unit.train.toy_problem import Cloud, cloud, quick
 
 CPU = torch.device("cpu")

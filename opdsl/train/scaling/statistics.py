@@ -12,13 +12,15 @@ from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, map_values, select, split_samples
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Normalise, statistics_source
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.loader import AnySampleSet, FieldValues, StreamedSet, head_of
-from opdsl.train.engine.moments import Moments
-from opdsl.train.engine.pointwise import PointwiseMaps
 from opdsl.train.engine.prefetch import own_weights
 from opdsl.train.engine.rollout import Rollout, shift_window
-from opdsl.train.engine.scales import (
+from opdsl.train.metrics.norms import step_weights
+from opdsl.train.metrics.quadrature import Samplings, field_weights
+from opdsl.train.scaling.axis_rules import AxisRule
+from opdsl.train.scaling.moments import Moments
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.scales import (
     ChannelScale,
     PointScale,
     SampleScale,
@@ -28,8 +30,6 @@ from opdsl.train.engine.scales import (
     positive_deviation,
     sample_statistics,
 )
-from opdsl.train.metrics.norms import step_weights
-from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 CHUNK = 64  # samples that are looked at together, at most
 CHUNK_BYTES = 32 << 20  # bytes of them; the same for every machine, on which the last digits depend

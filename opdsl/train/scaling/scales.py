@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.axis_rules import AxisRule, grid_quadrature
 from opdsl.train.metrics.norms import power_of_two
+from opdsl.train.scaling.axis_rules import AxisRule, grid_quadrature
 
 CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
 from opdsl.train.config.transforms import PointwiseMap
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.loader import AnySampleSet, FieldUnits, FieldValues
-from opdsl.train.engine.pointwise import PointwiseMaps
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.scales import ChannelScale, PointScale, SampleScale, Scale, per_channel
-from opdsl.train.engine.statistics import AxisRules, NormaliserFit, refuse_outside, sample_chunks
 from opdsl.train.metrics.quadrature import Samplings
+from opdsl.train.scaling.axis_rules import AxisRule
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.scales import ChannelScale, PointScale, SampleScale, Scale, per_channel
+from opdsl.train.scaling.statistics import AxisRules, NormaliserFit, refuse_outside, sample_chunks
 
 Maps = Mapping[str, Sequence[PointwiseMap]]
 
