@@ -39,7 +39,7 @@ from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
 from opdsl.train.scaling.normalise import Normaliser
-from opdsl.train.scaling.statistics import AxisRules
+from opdsl.train.scaling.statistics import PointRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
-    rules: AxisRules | None = None,
+    rules: PointRules | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     loop: Rollout | None = None,

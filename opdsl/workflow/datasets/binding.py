@@ -21,7 +21,8 @@ from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.schema import CoordinateCheck, Settings
+from opdsl.train.config.data_section import CoordinateCheck
+from opdsl.train.config.schema import Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.reading.handles import Handle

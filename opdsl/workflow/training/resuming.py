@@ -26,7 +26,7 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     setting_text,
 )
-from opdsl.train.config.schema import NO_PATHS, Data
+from opdsl.train.config.data_section import NO_PATHS, Data
 from opdsl.train.config.settings import ResolvedSettings, resolve
 from opdsl.train.run.checkpoint import CheckpointStore, State, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links

@@ -9,15 +9,8 @@ from torch import nn
 
 from opdsl.diagnostics import OpError
 from opdsl.train.config.changes import Change, read_changes
-from opdsl.train.config.schema import (
-    Checkpoint,
-    Data,
-    Eval,
-    Incremental,
-    Normalise,
-    Optimizer,
-    Schedule,
-)
+from opdsl.train.config.data_section import Data
+from opdsl.train.config.schema import Checkpoint, Eval, Incremental, Normalise, Optimizer, Schedule
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.precision import PrecisionPolicy

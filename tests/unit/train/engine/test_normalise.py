@@ -16,14 +16,14 @@ from opdsl.train.engine.loader import FieldUnits
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.evaluate import apply, evaluate
-from opdsl.train.scaling.axis_rules import AxisRule
+from opdsl.train.scaling.axis_rules import PointRule
 from opdsl.train.scaling.moments import Moments
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import NormaliserFit, SampleChunk, sample_chunks
 from tests.unit.train.toy_problem import Cloud, cloud, quick
 
 CPU = torch.device("cpu")
-NODES, RING = AxisRule("both"), AxisRule("lower", periodic=True)
+NODES, RING = PointRule("both"), PointRule("lower", periodic=True)
 
 
 def field(*shape, seed=0):
@@ -135,7 +135,7 @@ def test_statistics_of_points_are_interpolated_linearly(word, n):
     # a linear function of the place is exact inside the outermost points of the trained grid
     x = torch.tensor(positions(word, 9), dtype=torch.float64)
     a = (2 + 3 * x)[None, None] * torch.tensor([1.0, -1.0, 3.0])[:, None, None]
-    rules = {"a": (AxisRule(word),)}
+    rules = {"a": (PointRule(word),)}
     found = Normaliser.fit(pair(a, a), Normalise(inputs="point"), rules=rules).scales["in_a"]
     fine = torch.tensor(positions(word, n), dtype=torch.float64).clamp(x[0], x[-1])
     got = found.back(torch.zeros(1, 1, n))[0, 0]
@@ -154,7 +154,7 @@ def test_the_trained_grid_has_its_statistics_to_the_bit_and_a_ring_closes():
 
 @pytest.mark.parametrize("word", ["gauss_legendre", "lobatto", "equiangular", "centres"])
 def test_statistics_on_latitudes_follow_the_angle(word):
-    rule = AxisRule(word, latitudes=True)
+    rule = PointRule(word, latitudes=True)
     angle = latitudes(12, word)[0].clamp(-1, 1).acos()
     assert torch.equal(rule.interpolated(angle[None], 1, 12)[0], angle)
     other = latitudes(31, word)[0].clamp(-1, 1).acos().clamp(angle[0], angle[-1])
