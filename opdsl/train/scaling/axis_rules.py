@@ -130,4 +130,4 @@ def grid_quadrature(rules: Sequence[PointRule], size: Sequence[int], like: Tenso
             shape[axis + 2] = -1
             row = row.reshape(shape)
             result = row if result is None else result * row
-    return result
+    return None if result is None else result.expand(1, 1, *size)

@@ -19,6 +19,7 @@ from opdsl.train.metrics.evaluate import apply, evaluate
 from opdsl.train.scaling.axis_rules import PointRule
 from opdsl.train.scaling.moments import Moments
 from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.scales import sample_statistics
 from opdsl.train.scaling.statistics import NormaliserFit, SampleChunk, sample_chunks
 from tests.unit.train.toy_problem import Cloud, cloud, quick
 
@@ -200,6 +201,27 @@ def test_statistics_of_samples_converge_with_the_resolution():
         means.append(float(scale.statistics(a)[0]) - 1 / 3)
     assert means[0] / means[1] == pytest.approx(4, rel=1e-2)  # order 2, not 1
     assert means[1] / means[2] == pytest.approx(4, rel=5e-2)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (PointRule("centres", latitudes=True), PointRule("lower", periodic=True)),
+        (PointRule("both"), PointRule("lower", periodic=True)),
+        (PointRule("lower", periodic=True), PointRule("both")),
+    ],
+    ids=["sphere", "first axis", "last axis"],
+)
+def test_statistics_of_samples_where_the_points_of_one_axis_count_alike(rules):
+    x = torch.randn(3, 2, 6, 10, dtype=torch.float64)
+    mean, std = sample_statistics(x, rules, None)
+    rows = [r.weights(n, x) for r, n in zip(rules, (6, 10), strict=True)]
+    w = torch.ones(6, 10) if rows[0] is None else rows[0][:, None].expand(6, 10)
+    w = w if rows[1] is None else w * rows[1]
+    w = w / w.sum()
+    want = (x * w).sum((2, 3))
+    assert torch.allclose(mean, want)
+    assert torch.allclose(std**2, ((x - want[..., None, None]) ** 2 * w).sum((2, 3)))
 
 
 def test_constant_and_zero_samples_stay_finite_with_a_gradient():
