@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
+from typing import Any
 
 from opdsl.data.arrays.axes import Kind, Target
 from opdsl.data.arrays.listing import ArrayInfo
@@ -148,12 +149,13 @@ class DataMap:
             raise fault("OP0610", message, file=data.source)
         if names is not None:
             names = [*names, *(f"{MASKS}.{x}" for x in names if x in self.masks)]
-        query_rows, arrays = None, {}
+        query_rows = None
+        arrays: dict[str, Any]
         if isinstance(data, QueryData):
             queries = data.read(rows, names, files)
             query_rows, arrays = queries.rows, query_arrays(queries, data.targets)
         else:
-            arrays = data.read(rows, names, files)
+            arrays = {**data.read(rows, names, files)}
         masks = {k: arrays.pop(f"{MASKS}.{k}") for k in self.masks if f"{MASKS}.{k}" in arrays}
         if masks:
             inverted = {k for k, v in self.masks.items() if v[0].startswith(INVERTED)}
