@@ -231,7 +231,7 @@ PROBLEMS["vorticity"] = Problem(
     measure_vorticity,
     modes=8,
     width=20,
-    epochs=6,
+    epochs=8,
     batch=10,
     rates={"opdsl": 8e-3, "neuraloperator": 8e-3},
     held_out=100,

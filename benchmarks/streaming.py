@@ -29,7 +29,7 @@ from against.tables import machine
 
 from opdsl.compiler import read
 from opdsl.train.engine.loop import Training
-from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.programs.program import open_program, resolve_settings
 
 OUT = Path(__file__).parent / "results" / "streaming.md"
@@ -134,6 +134,7 @@ def waiting(folder: Path, memory_size: str, workers: int, steps: int) -> tuple[f
         f"data.path={folder / 'darcy.h5'}",
         f"data.test={folder / 'darcy.h5'}",
         "data.test_samples=16",
+        "eval.resolutions=[64]",
         "data.resolution=64",
         "data.coordinates=ignore",
         "data.fields.a=u",

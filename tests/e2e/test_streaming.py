@@ -14,7 +14,7 @@ from opdsl.compiler import read
 from opdsl.train.engine.loader import StreamedSet
 from opdsl.train.engine.prefetch import Prefetch
 from opdsl.workflow.datasets.binding import binding_of
-from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.programs.program import open_program, resolve_settings
 from tests.e2e.command_line import good, run, start
 

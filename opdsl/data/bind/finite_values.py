@@ -21,6 +21,9 @@ def bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
 
 
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
+    total = all_values(fields.values[name]).sum(dtype=torch.float64)
+    if total.isfinite():  # one pass without a copy; a sum that overflows is looked at below
+        return None
     bad = map_values(fields.values[name], lambda x: ~torch.isfinite(x))
     count = int(all_values(bad).sum())
     if not count:

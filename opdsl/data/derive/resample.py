@@ -46,10 +46,10 @@ class SphereAxes:
     sampling: str
 
 
-Part = SeriesAxis | SphereAxes
+SeriesPart = SeriesAxis | SphereAxes
 
 
-def resample(x: Tensor, parts: Sequence[Part], size: Sequence[int]) -> Tensor:
+def resample(x: Tensor, parts: Sequence[SeriesPart], size: Sequence[int]) -> Tensor:
     """Evaluate the series of functions at the points of another grid, computed in float64.
 
     Waves and harmonics that one of the grids does not determine are removed, not aliased.
@@ -72,7 +72,7 @@ def resample(x: Tensor, parts: Sequence[Part], size: Sequence[int]) -> Tensor:
     return result.reshape(*lead, *size)
 
 
-def _resampled(x: Tensor, parts: Sequence[Part], size: Sequence[int]) -> Tensor:
+def _resampled(x: Tensor, parts: Sequence[SeriesPart], size: Sequence[int]) -> Tensor:
     axis = 1
     for part in parts:
         count = 2 if isinstance(part, SphereAxes) else 1

@@ -13,7 +13,9 @@ from typing import Any
 
 from opdsl.diagnostics import Diagnostic, Help, OpError, fault
 from opdsl.files import read_text, write_whole
-from opdsl.train.config.schema import NO_PATHS, Section, Settings
+from opdsl.train.config.data_section import NO_PATHS
+from opdsl.train.config.schema import Settings
+from opdsl.train.config.section import Section
 from opdsl.train.config.settings import KEYED
 
 CHANGES = "changes.jsonl"

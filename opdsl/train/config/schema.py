@@ -3,54 +3,28 @@
 No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
 """
 
-import json
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from opdsl.precisions import PrecisionName
-from opdsl.registry import Registry
+from opdsl.train.config.data_section import Data
+from opdsl.train.config.section import FIXED, FREE, AtLeastOne, MemberOf, Portion, Section, nothing
 from opdsl.train.config.transforms import MAPS_IN_WORDS, PointwiseMap, read_maps
 from opdsl.train.losses import LOSSES
 from opdsl.train.optimizers import OPTIMIZERS
-
-# Whether a setting may change while a run goes on (`resume`); every setting says so itself, and the
-# JSON schema repeats it. `moved`: another path, where the content is the same.
-FREE = Field(json_schema_extra={"resume": "free"})
-FIXED = Field(json_schema_extra={"resume": "fixed"})
-MOVED = Field(json_schema_extra={"resume": "moved"})
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-Part = Annotated[float, Field(gt=0, lt=1)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-
-UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-SIZE = rf"^[0-9]+(\.[0-9]+)? ({'|'.join(UNITS)})$"
-
-CoordinateCheck = Literal["check", "warn", "ignore"]
-
-NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
-
-
-def _nothing(value: Any) -> Any:
-    """Convert the word `none` of a program to None, as if the setting were left out."""
-    return None if value == "none" else value
 
 
 def _scaling(value: Any) -> Any:
@@ -75,27 +49,6 @@ def statistics_source(scaling: str) -> str | None:
     return match[1] if match else None
 
 
-def _named_none(value: Any) -> Any:
-    """Convert an empty value of YAML to the word `none`."""
-    return "none" if value is None else value
-
-
-def joined_paths(value: Any) -> Any:
-    """Write a list of paths, which are one data set, as the text of a JSON list."""
-    texts = isinstance(value, list | tuple) and all(isinstance(x, str) for x in value)
-    return json.dumps(list(value), ensure_ascii=False) if value and texts else value
-
-
-def _joined_sets(value: Any) -> Any:
-    """Write each list among several data sets as `joined_paths` does."""
-    return [joined_paths(x) for x in value] if isinstance(value, list) else value
-
-
-def _path_or_word(value: Any) -> Any:
-    """Read `data.valid`: an empty value of YAML is the word `none`, a list is one data set."""
-    return joined_paths(_named_none(value))
-
-
 def _texts(value: Any) -> Any:
     """Convert one text to a list of it, `none` to an empty list, and calls to plain texts."""
     if value is None or value == "none":
@@ -104,121 +57,6 @@ def _texts(value: Any) -> Any:
     return (
         [str(x) if isinstance(x, str) else x for x in values] if isinstance(values, list) else value
     )
-
-
-@dataclass(frozen=True, slots=True)
-class MemberOf:
-    """Annotation of a text that must be the name of a member of a registry."""
-
-    registry: Registry[Any]
-
-    def __get_pydantic_core_schema__(
-        self, source: type, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Validate as a text, then refuse names that are not in the registry."""
-        return core_schema.no_info_after_validator_function(self._refuse_unknown, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Describe the setting as a choice among all members, those of other packages too."""
-        return {**handler(schema), "enum": list(self.registry.known())}
-
-    def _refuse_unknown(self, name: str) -> str:
-        if name not in self.registry.names() and name not in self.registry.known():
-            raise ValueError(f"there is no `{name}`")
-        return name
-
-
-class Section(BaseModel):
-    """A closed set of settings: an unknown key is a mistake, a number is not a text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-WindowKey = Literal["first", "steps", "stride", "every", "history"]
-
-
-def _window(value: dict[str, int] | None) -> dict[str, int] | None:
-    """Refuse windows of no steps."""
-    if any(x < (k != "first") for k, x in (value or {}).items()):
-        raise ValueError("`first` is at least 0, the others are at least 1")
-    return value
-
-
-class Data(Section):
-    """`data darcy { path = "x.h5" resolution = 85 }`: which samples to learn from.
-
-    Attributes:
-        kind: the layout of the file, such as `pdebench`, which it then has to have, or any name of
-            the problem; `auto` looks into the file.
-        path: the training file, a folder, a pattern of names, or a list of these, in this order.
-        valid: what chooses the best weights: a file or a list, a part of the training samples
-            between 0 and 1, of which the last ones are taken, or `none`, and the last weights are
-            used. `auto` is the `valid` part of a folder, else a tenth of the training samples.
-            `test` lets the test data choose, as in runs of earlier versions.
-        test: the test file or files, measured once at the end; each of a list is a set of its own,
-            and a list in it is one set of several files.
-        resolution: points on each axis to train at, every k-th of the file; as in the file if not
-            given.
-        resample: points on each axis, or a list with those of each, of another grid on which the
-            data are evaluated by the series of each axis; training and test data alike. It comes
-            after `resolution`, and `eval.resolutions` are reached the same way.
-        skip: samples of `path` to leave out at its beginning, as where others learnt from them.
-        samples: samples of `path` to use, those for validation among them; all if not given.
-        test_samples: test samples to use, all if not given; without `test` so many of the last
-            samples of `path` are kept for testing.
-        fields: which field of the file is which input and output, by name; `none` for an input
-            that comes back and begins at zero, and for an output that the file does not have.
-        axes: what the axes of an array are, by its name or that of the input or output: `sample`,
-            `time`, `channel`, `point`, `coordinate` or the name of an axis of the domain.
-        windows: how trajectories become samples: `first` time that is an input, `steps` after it
-            that are outputs, `stride` stored times in a step, `every` so many stored times, with a
-            `history` of so many times in the input; without it times are channels.
-        start: steps in time to leave out at the beginning, as where a file repeats its input.
-        coordinates: whether the coordinates and boundary conditions that a file states have to be
-            those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
-            values as they are.
-        memory: size of a data set, in float32, up to which it is kept in memory; a larger one is
-            read batch by batch, with equal results.
-        workers: processes that read batches ahead of their use; 0 reads them when they are used.
-        masks: for an input or output the array that is 1 where a value counts and 0 where it does
-            not, or the reverse with `~` before its name: `masks { u = "~land" }`.
-        missing: what becomes of values that are NaN: `refuse`, or `mask`, which leaves them out of
-            losses, statistics and errors.
-        fill: the value of an input where it is masked: a number, or the `mean` of the channel over
-            the other points of the sample.
-    """
-
-    kind: Annotated[str, FIXED] = "auto"
-    path: Annotated[str | None, BeforeValidator(joined_paths), MOVED] = None
-    valid: Annotated[Part | str, BeforeValidator(_path_or_word), MOVED] = "auto"
-    test: Annotated[str | list[str] | None, BeforeValidator(_joined_sets), MOVED] = None
-    resolution: Annotated[AtLeastOne | None, FIXED] = None
-    resample: Annotated[
-        Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None,
-        BeforeValidator(_nothing),
-        FIXED,
-    ] = None
-    skip: Annotated[int, Field(ge=0), FIXED] = 0
-    samples: Annotated[AtLeastOne | None, FIXED] = None
-    test_samples: Annotated[AtLeastOne | None, FIXED] = None
-    fields: Annotated[dict[str, Any] | None, FIXED] = None
-    axes: Annotated[dict[str, list[str]] | None, FIXED] = None
-    windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
-    start: Annotated[int, Field(ge=0), FIXED] = 0
-    coordinates: Annotated[CoordinateCheck, FREE] = "check"
-    masks: Annotated[dict[str, Any] | None, FIXED] = None
-    missing: Annotated[Literal["refuse", "mask"], FIXED] = "refuse"
-    fill: Annotated[Literal["mean"] | float, FIXED] = "mean"
-    memory: Annotated[str, Field(pattern=SIZE), FREE] = "512 MB"
-    workers: Annotated[int, Field(ge=0, le=64), FREE] = 1
-
-    @property
-    def memory_bytes(self) -> int:
-        """The setting `memory` in bytes."""
-        number, unit = self.memory.split()
-        return int(float(number) * UNITS[unit])
 
 
 class Optimizer(Section):
@@ -236,7 +74,7 @@ class Optimizer(Section):
     kind: Annotated[str, MemberOf(OPTIMIZERS), FIXED] = "adamw"
     lr: Annotated[Positive, FREE] = 1e-3
     weight_decay: Annotated[NonNegative, FREE] = 1e-4
-    betas: Annotated[list[Momentum], Field(min_length=2, max_length=2), FREE] = [0.9, 0.999]
+    betas: Annotated[list[Momentum], Field(min_length=2, max_length=2), FREE] = [0.9, 0.999]  # noqa: RUF012  pydantic copies it
     momentum: Annotated[Momentum, FREE] = 0.9
 
 
@@ -276,7 +114,7 @@ class Band(Section):
 
     of: Annotated[str | None, FIXED] = None
     width: Annotated[str, FIXED] = "width"
-    alpha: Annotated[Part, FIXED] = 0.1
+    alpha: Annotated[Portion, FIXED] = 0.1
 
 
 class Incremental(Section):
@@ -290,8 +128,8 @@ class Incremental(Section):
         until: the part of the epochs after which all do.
     """
 
-    start: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FIXED] = None
-    until: Annotated[Part, FIXED] = 0.5
+    start: Annotated[AtLeastOne | None, BeforeValidator(nothing), FIXED] = None
+    until: Annotated[Portion, FIXED] = 0.5
 
     def modes(self, epoch: int, epochs: int, greatest: int) -> int | None:
         """The greatest frequency in an epoch, counted from 0; None: all.
@@ -316,7 +154,7 @@ class Eval(Section):
         rollout: steps in time of both; as many as in training if not given.
     """
 
-    resolutions: Annotated[list[AtLeastOne], FREE] = []
+    resolutions: Annotated[list[AtLeastOne], FREE] = []  # noqa: RUF012  pydantic copies it
     every: Annotated[AtLeastOne, FREE] = 1
     rollout: Annotated[AtLeastOne | None, FIXED] = None
 
@@ -331,7 +169,7 @@ class Checkpoint(Section):
     """
 
     every: Annotated[AtLeastOne, FREE] = 1
-    steps: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FREE] = None
+    steps: Annotated[AtLeastOne | None, BeforeValidator(nothing), FREE] = None
     keep: Annotated[AtLeastOne, FREE] = 2
 
 
@@ -391,23 +229,23 @@ class Settings(Section):
 
     data: Data = Data()
     loss: Annotated[str, MemberOf(LOSSES), FIXED] = "l2"
-    rollout: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FIXED] = None
+    rollout: Annotated[AtLeastOne | None, BeforeValidator(nothing), FIXED] = None
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Annotated[AtLeastOne, FIXED] = 16
-    symmetries: Annotated[list[str], BeforeValidator(_texts), FIXED] = []
+    symmetries: Annotated[list[str], BeforeValidator(_texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
-    clip: Annotated[Positive | None, BeforeValidator(_nothing), FREE] = None
+    clip: Annotated[Positive | None, BeforeValidator(nothing), FREE] = None
     bad_steps: Annotated[AtLeastOne, FREE] = 5
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()
-    transforms: Transforms = {}
+    transforms: Transforms = {}  # noqa: RUF012  pydantic copies it
 
     @property
     def maps(self) -> dict[str, tuple[PointwiseMap, ...]]:

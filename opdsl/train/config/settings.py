@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_mean
 from opdsl.setting import CallText, Setting
-from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_use, uses
+from opdsl.train.config.schema import Settings, kinds_that_use, uses
+from opdsl.train.config.section import MemberOf, Section
 
 SettingPath = tuple[str, ...]
 

@@ -22,13 +22,11 @@ from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
-from opdsl.train.engine.statistics import AxisRules
 from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses import LOSSES, Loss
 from opdsl.train.metrics.error_sums import Metrics
@@ -40,6 +38,8 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.statistics import PointRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
-    rules: AxisRules | None = None,
+    rules: PointRules | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     loop: Rollout | None = None,
@@ -117,7 +117,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         rules: of the axes of the grid of each input and output, for statistics of points and of
-            samples; see `opdsl.train.engine.axis_rules`.
+            samples; see `opdsl.train.scaling.axis_rules`.
         resume: continue the run in the folder, or begin if it has no checkpoint yet.
         listener: is told of the progress.
         loop: the rollout, if the truth has an axis of time.

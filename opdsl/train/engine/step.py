@@ -10,7 +10,6 @@ from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import Values, all_values, match_packing
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses import Loss
@@ -22,6 +21,7 @@ from opdsl.train.metrics.norms import (
     nonzero_samples,
     step_weights,
 )
+from opdsl.train.scaling.normalise import Normaliser
 
 
 @dataclass(frozen=True, slots=True)

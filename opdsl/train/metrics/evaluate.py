@@ -31,13 +31,13 @@ from opdsl.train.engine.loader import (
     head_of,
     places_on_device,
 )
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
 from opdsl.train.metrics.norms import GridAxes, measured_samples
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import Samplings
+from opdsl.train.scaling.normalise import Normaliser
 
 
 def evaluate(  # noqa: PLR0913  the contract with the callers

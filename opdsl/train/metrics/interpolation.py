@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from opdsl.nn.points.batch import all_values
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader, FieldValues, head_of
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average
 from opdsl.train.metrics.evaluate import apply, at_rest, prepare, steps_of
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
 
 # scipy keeps four coefficients and about six temporary numbers for each knot of a function
 NUMBERS_OF_A_KNOT, NUMBERS_OF_A_POINT = 10, 2

@@ -21,15 +21,16 @@ from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.schema import CoordinateCheck, Settings
+from opdsl.train.config.data_section import CoordinateCheck
+from opdsl.train.config.schema import Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
-from opdsl.workflow.datasets.handles import Handle
-from opdsl.workflow.datasets.mapped import DataMap
-from opdsl.workflow.datasets.masks import MASKS
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
+from opdsl.workflow.datasets.reading.handles import Handle
+from opdsl.workflow.datasets.reading.mapped import DataMap
+from opdsl.workflow.datasets.reading.masks import MASKS
+from opdsl.workflow.datasets.reading.sources import Sources, in_memory, stored_bytes
+from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples, appraise, bytes_of
 from opdsl.workflow.datasets.resampling import Resampling
-from opdsl.workflow.datasets.sources import Sources, in_memory, stored_bytes
-from opdsl.workflow.datasets.streamed import AnySamples, StreamedSamples, appraise, bytes_of
 from opdsl.workflow.errors import Warn, ignore
 
 MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opdsl.diagnostics import fault
-from opdsl.train.config.schema import NO_PATHS, Data
+from opdsl.train.config.data_section import NO_PATHS, Data
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
-from opdsl.workflow.datasets.sources import Sources, located, parts_of
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 HELD_OUT_SHARE = 10  # one training sample in this many is for validation by default

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from opdsl.data.bind.end_conditions import AxisEnds, end_warnings
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
-from opdsl.workflow.datasets.streamed import AnySamples, few_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, few_of
 
 
 def end_warnings_of(graph: Graph, sets: Iterable[AnySamples]) -> list[Diagnostic]:

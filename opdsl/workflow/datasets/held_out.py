@@ -10,9 +10,9 @@ from typing import Any
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.train.run.folder import ABOUT
 from opdsl.workflow.datasets.binding import Binding
-from opdsl.workflow.datasets.paths import paths_in
-from opdsl.workflow.datasets.sources import Sources, parts_of
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.workflow.datasets.reading.paths import paths_in
+from opdsl.workflow.datasets.reading.sources import Sources, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.folder.reading import no_run
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from opdsl.bases import interpolant
 from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import Resolution, layout_on
-from opdsl.data.derive.resample import Part, SeriesAxis, SphereAxes, resample
+from opdsl.data.derive.resample import SeriesAxis, SeriesPart, SphereAxes, resample
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.expansion import ends_of
 from opdsl.ir.graph import Graph, Port
@@ -63,13 +63,13 @@ class Resampling:
         raise fault("OP0614", message, helps=("write one number, or one for each",), file=source)
 
 
-def _parts(port: Port, samples: Samples) -> list[Part]:
+def _parts(port: Port, samples: Samples) -> list[SeriesPart]:
     """Return the series of each axis of a domain.
 
     Raises:
         OpError: OP0673.
     """
-    parts: list[Part] = []
+    parts: list[SeriesPart] = []
     first = 0
     for part in port.space.domain.parts:
         if part.kind == "sphere" and part.sampling is not None:

@@ -16,14 +16,14 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.nn.points.batch import Values
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import FrozenPart
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.warm_start import WarmStart
 from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.metrics.evaluate import predict
 from opdsl.train.metrics.quadrature import field_weights
 from opdsl.train.run.checkpoint import State
 from opdsl.train.run.trained import trained_state
-from opdsl.workflow.datasets.streamed import AnySamples, loaded
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.runs.calibration import weights_of
 from opdsl.workflow.runs.evaluation import latitude_samplings
 

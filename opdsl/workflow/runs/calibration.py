@@ -17,8 +17,8 @@ from opdsl.diagnostics import fault
 from opdsl.files import read_json
 from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.train.metrics.calibrate import CONFIDENCE, Calibration, Coverage, half_width
-from opdsl.workflow.datasets.sources import absolute
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.workflow.datasets.reading.sources import absolute
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.output import write_file
 
 __all__ = [

@@ -14,12 +14,12 @@ from torch import nn
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.runs.interpolation import (
     Interpolation,
     interpolated_heading,

@@ -21,12 +21,12 @@ from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.interpolation import CoarseGrid, interpolated_errors
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.point_layouts import PLACES
-from opdsl.workflow.datasets.sources import in_memory
-from opdsl.workflow.datasets.streamed import AnySamples, head_of
+from opdsl.workflow.datasets.reading.sources import in_memory
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.runs.rollout import loop_of
 
 Row = Mapping[str, Any]

@@ -21,9 +21,9 @@ from opdsl.workflow.datasets.held_out import (
     tests_of,
     valid_of,
 )
-from opdsl.workflow.datasets.in_memory import TrainingData, as_path, registered
-from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_path, registered
+from opdsl.workflow.datasets.reading.sources import TEST, Sources, in_memory, not_in_memory, on_disk
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel

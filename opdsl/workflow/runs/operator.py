@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from opdsl.lower.module import OperatorModule, Result
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.scales import PointScale, SampleScale, Scale
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.scales import PointScale, SampleScale, ValueScale
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
@@ -69,7 +69,7 @@ class Operator(nn.Module):
         return result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
 
 
-def _fits(scale: Scale, x: Values) -> bool:
+def _fits(scale: ValueScale, x: Values) -> bool:
     y = all_values(x)
     statistics = scale.size if isinstance(scale, SampleScale) else scale.mean
     axes = scale.mean.ndim + 1 if isinstance(scale, PointScale) else y.ndim

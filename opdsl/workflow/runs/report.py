@@ -21,12 +21,12 @@ from opdsl.train.config.changes import Change, setting_text
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.division import BY_TEST
-from opdsl.workflow.datasets.streamed import AnySamples, loaded
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings

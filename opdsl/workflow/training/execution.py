@@ -35,8 +35,8 @@ from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST, Division, divide
 from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
-from opdsl.workflow.datasets.sources import Sources, located, parts_of
-from opdsl.workflow.datasets.streamed import AnySamples, head_of
+from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.errors import ArgumentError, Warn, ignore, once
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (

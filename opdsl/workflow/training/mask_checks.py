@@ -9,7 +9,7 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.workflow.datasets.streamed import AnySamples, head_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 
 
 def refuse_masked_functions(

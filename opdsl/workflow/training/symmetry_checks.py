@@ -9,7 +9,7 @@ from opdsl.ir.graph import Graph
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.metrics.symmetry_test import Asymmetry, asymmetry
-from opdsl.workflow.datasets.streamed import AnySamples, few_of, head_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, few_of, head_of
 
 QUANTITIES = {"mean": "", "mean square": "the square of ", "product": "the product of "}
 

@@ -8,27 +8,27 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.axis_rules import AxisRule
-from opdsl.train.engine.pointwise import PointwiseMaps
-from opdsl.train.engine.statistics import refuse_outside, sample_chunks
-from opdsl.workflow.datasets.streamed import AnySamples
+from opdsl.train.scaling.axis_rules import PointRule
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.statistics import refuse_outside, sample_chunks
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 
-def axis_rules(graph: Graph) -> dict[str, tuple[AxisRule, ...]]:
+def axis_rules(graph: Graph) -> dict[str, tuple[PointRule, ...]]:
     """Return where the points of each axis of each input and output are; none for points."""
     return {x.name: _rules(x.space.domain) for x in (*graph.inputs, *graph.outputs)}
 
 
-def _rules(domain: Domain) -> tuple[AxisRule, ...]:
+def _rules(domain: Domain) -> tuple[PointRule, ...]:
     if any(x.scattered for x in domain.parts):
         return ()
-    rules: list[AxisRule] = []
+    rules: list[PointRule] = []
     for part in domain.parts:
         if part.kind == "sphere" and part.sampling is not None:
-            rules += [AxisRule(part.sampling, latitudes=True), AxisRule("lower", periodic=True)]
+            rules += [PointRule(part.sampling, latitudes=True), PointRule("lower", periodic=True)]
         else:
             pairs = zip(part.samplings, part.periodic, strict=True)
-            rules += [AxisRule(sampling, periodic) for sampling, periodic in pairs]
+            rules += [PointRule(sampling, periodic) for sampling, periodic in pairs]
     return tuple(rules)
 
 

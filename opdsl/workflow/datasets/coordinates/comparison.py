@@ -14,7 +14,7 @@ from opdsl.ir.axes import Axis
 from opdsl.ir.graph import Port
 from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.schema import CoordinateCheck
+from opdsl.train.config.data_section import CoordinateCheck
 from opdsl.workflow.datasets.coordinates.declaration import declaration
 from opdsl.workflow.datasets.coordinates.difference import Compared, CoordinateDifference
 from opdsl.workflow.datasets.coordinates.line import compare_axis

@@ -9,18 +9,10 @@ from torch import nn
 
 from opdsl.diagnostics import OpError
 from opdsl.train.config.changes import Change, read_changes
-from opdsl.train.config.schema import (
-    Checkpoint,
-    Data,
-    Eval,
-    Incremental,
-    Normalise,
-    Optimizer,
-    Schedule,
-)
+from opdsl.train.config.data_section import Data
+from opdsl.train.config.schema import Checkpoint, Eval, Incremental, Normalise, Optimizer, Schedule
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
@@ -30,6 +22,7 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.listener import SilentListener
 from opdsl.train.run.metrics_log import read_metrics
 from opdsl.train.run.trained import load_trained, trained_state
+from opdsl.train.scaling.normalise import Normaliser
 from tests.unit.train.toy_problem import Toy, cloud, quick
 
 NEAR = cloud(seed=2)

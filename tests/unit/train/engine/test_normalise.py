@@ -11,18 +11,19 @@ from opdsl.nn.sphere.sampling import latitudes
 from opdsl.sampling import positions
 from opdsl.train.config.schema import Checkpoint, Normalise, Optimizer
 from opdsl.train.config.transforms import read_maps
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.fit import fit
-from opdsl.train.engine.moments import Moments
-from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.loader import FieldUnits
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.statistics import NormaliserFit, SampleChunk, sample_chunks
 from opdsl.train.metrics.evaluate import apply, evaluate
+from opdsl.train.scaling.axis_rules import PointRule
+from opdsl.train.scaling.moments import Moments
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.statistics import NormaliserFit, SampleChunk, sample_chunks
 from tests.unit.train.toy_problem import Cloud, cloud, quick
 
 CPU = torch.device("cpu")
-NODES, RING = AxisRule("both"), AxisRule("lower", periodic=True)
+NODES, RING = PointRule("both"), PointRule("lower", periodic=True)
 
 
 def field(*shape, seed=0):
@@ -134,7 +135,7 @@ def test_statistics_of_points_are_interpolated_linearly(word, n):
     # a linear function of the place is exact inside the outermost points of the trained grid
     x = torch.tensor(positions(word, 9), dtype=torch.float64)
     a = (2 + 3 * x)[None, None] * torch.tensor([1.0, -1.0, 3.0])[:, None, None]
-    rules = {"a": (AxisRule(word),)}
+    rules = {"a": (PointRule(word),)}
     found = Normaliser.fit(pair(a, a), Normalise(inputs="point"), rules=rules).scales["in_a"]
     fine = torch.tensor(positions(word, n), dtype=torch.float64).clamp(x[0], x[-1])
     got = found.back(torch.zeros(1, 1, n))[0, 0]
@@ -153,7 +154,7 @@ def test_the_trained_grid_has_its_statistics_to_the_bit_and_a_ring_closes():
 
 @pytest.mark.parametrize("word", ["gauss_legendre", "lobatto", "equiangular", "centres"])
 def test_statistics_on_latitudes_follow_the_angle(word):
-    rule = AxisRule(word, latitudes=True)
+    rule = PointRule(word, latitudes=True)
     angle = latitudes(12, word)[0].clamp(-1, 1).acos()
     assert torch.equal(rule.interpolated(angle[None], 1, 12)[0], angle)
     other = latitudes(31, word)[0].clamp(-1, 1).acos().clamp(angle[0], angle[-1])
@@ -344,6 +345,23 @@ def test_runs_in_units_of_a_power_of_two_are_equal_to_the_bit(tmp_path, kinds):
             assert a["valid"]["rel_l2"] == b["valid"]["rel_l2"]
 
 
+@pytest.mark.parametrize("maps", [{}, {"a": "asinh(3)"}, {"u": "asinh(0.1)"}])
+@pytest.mark.parametrize("kinds", KINDS)
+def test_values_in_other_units_are_normalised_alike(kinds, maps):
+    a, u = 5 + 3 * field(40, 1, 8), 200 * field(40, 1, 8, seed=1)
+    maps = {k: read_maps([v]) for k, v in maps.items()}
+    plain = Normaliser.fit(pair(a, u), Normalise(**kinds), maps=maps)
+    other = plain.in_units(FieldUnits({"a": 8.0}, {"u": 0.25}))
+    y = plain.encode({"a": a})["a"]
+    torch.testing.assert_close(other.encode({"a": a / 8})["a"], y, rtol=1e-5, atol=1e-5)
+    expected = plain.decode({"u": y}, {"a": a})["u"]
+    found = other.decode({"u": y}, {"a": a / 8})["u"]
+    torch.testing.assert_close(found, expected / 0.25, rtol=1e-4, atol=1e-3)
+    like = torch.zeros(1, 1, 8)
+    widths = [x.deviation("u", like) for x in (other, plain)]
+    torch.testing.assert_close(widths[0], widths[1] / 0.25, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("maps", [{}, {"a": ["clip(-1, 1)", "asinh(0.5)"], "u": ["asinh"]}])
 @pytest.mark.parametrize("kinds", KINDS)
 def test_a_checkpoint_gives_the_normaliser_back(tmp_path, kinds, maps):
@@ -434,3 +452,47 @@ def test_a_run_with_maps_learns_in_physical_units(tmp_path):
     )
     assert out.history[-1]["valid"]["rel_l2"] == pytest.approx(float(error.mean()), rel=1e-5)
     assert out.history[-1]["train_loss"] < out.history[0]["train_loss"]
+
+
+# ------------------------------------------------------------------------------------ streamed
+
+
+class Streamed:
+    """A set that is read in pieces, and remembers which."""
+
+    name, fingerprint, resolution, workers = "s", "f", (8,), 0
+
+    def __init__(self, data):
+        self.data, self.seen = data, []
+
+    def __len__(self):
+        return len(self.data)
+
+    @property
+    def head(self):
+        return Cloud(
+            *({k: x[:1] for k, x in y.items()} for y in (self.data.inputs, self.data.outputs))
+        )
+
+    def read(self, rows):
+        self.seen.append(rows)
+        rows = list(rows)
+        return Cloud(
+            *({k: x[rows] for k, x in y.items()} for y in (self.data.inputs, self.data.outputs))
+        )
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_a_streamed_set_is_read_once_and_has_equal_statistics(kinds):
+    a, u = field(150, 1, 8), field(150, 1, 8, seed=1)
+    streamed = Streamed(pair(a, u))
+    found = Normaliser.fit(streamed, Normalise(**kinds)).state_dict()
+    assert streamed.seen == [range(64), range(64, 128), range(128, 150)]
+    expected = Normaliser.fit(pair(a, u), Normalise(**kinds)).state_dict()
+    assert all(torch.equal(found[k], x) for k, x in expected.items())
+
+
+def test_large_samples_are_read_in_smaller_pieces():
+    x = torch.zeros(1, 1, 1 << 21).expand(9, -1, -1)  # 8 MiB each, input and output
+    streamed = Streamed(pair(x, x))
+    assert [len(c.inputs["a"]) for c in sample_chunks(streamed)] == [2, 2, 2, 2, 1]

@@ -12,7 +12,6 @@ import torch
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Normalise
 from opdsl.train.engine.loader import DeviceLoader
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import Calibration, calibrate, coverage
@@ -26,6 +25,7 @@ from opdsl.train.metrics.norms import (
 )
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import field_weights, grid_weights
+from opdsl.train.scaling.normalise import Normaliser
 
 SHAPE = (4, 2, 6, 5)
 

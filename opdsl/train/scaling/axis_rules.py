@@ -20,7 +20,7 @@ LATITUDE_CODE = len(SAMPLINGS)  # codes from here on are those of latitudes
 
 
 @dataclass(frozen=True, slots=True)
-class AxisRule:
+class PointRule:
     """Where the points of an axis are.
 
     Attributes:
@@ -41,7 +41,7 @@ class AxisRule:
         return first + words.index(self.sampling), int(self.periodic)
 
     @classmethod
-    def of_code(cls, code: int, periodic: int) -> AxisRule:
+    def of_code(cls, code: int, periodic: int) -> PointRule:
         """Rebuild a rule from its code.
 
         Raises:
@@ -114,7 +114,7 @@ class AxisRule:
         return below + part.clamp(0, 1)
 
 
-def grid_quadrature(rules: Sequence[AxisRule], size: Sequence[int], like: Tensor) -> Tensor | None:
+def grid_quadrature(rules: Sequence[PointRule], size: Sequence[int], like: Tensor) -> Tensor | None:
     """Return quadrature weights of a grid, (1, 1, *size), up to a factor; None if all are equal.
 
     Args:

@@ -10,8 +10,8 @@ from opdsl.data.arrays.mapping import Opened
 from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.data.io.rows.row_files import RowFiles
-from opdsl.workflow.datasets.coarser import coarser
-from opdsl.workflow.datasets.mapped import DataMap, MappedSource
+from opdsl.workflow.datasets.reading.coarser import coarser
+from opdsl.workflow.datasets.reading.mapped import DataMap, MappedSource
 
 
 class Handle(Protocol):

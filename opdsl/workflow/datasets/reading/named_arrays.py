@@ -20,8 +20,8 @@ from opdsl.lower.call_arguments import as_coordinates
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
-from opdsl.workflow.datasets.masks import MASKS, as_mask
 from opdsl.workflow.datasets.point_layouts import declared_layout
+from opdsl.workflow.datasets.reading.masks import MASKS, as_mask
 from opdsl.workflow.runs.arrays import as_tensors
 
 EXAMPLE = 'as `data={"a": a, "u": u}`'

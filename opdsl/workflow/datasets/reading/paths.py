@@ -14,7 +14,7 @@ from opdsl.data.arrays.reading import is_store
 from opdsl.data.io.locate import SPLITS, data_files
 from opdsl.data.io.meshes import natural
 from opdsl.diagnostics import fault
-from opdsl.train.config.schema import joined_paths
+from opdsl.train.config.data_section import joined_paths
 
 
 def paths_in(path: str) -> tuple[str, ...]:

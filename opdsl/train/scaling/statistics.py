@@ -12,30 +12,30 @@ from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, map_values, select, split_samples
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Normalise, statistics_source
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.loader import AnySampleSet, FieldValues, StreamedSet, head_of
-from opdsl.train.engine.moments import Moments
-from opdsl.train.engine.pointwise import PointwiseMaps
 from opdsl.train.engine.prefetch import own_weights
 from opdsl.train.engine.rollout import Rollout, shift_window
-from opdsl.train.engine.scales import (
+from opdsl.train.metrics.norms import step_weights
+from opdsl.train.metrics.quadrature import Samplings, field_weights
+from opdsl.train.scaling.axis_rules import PointRule
+from opdsl.train.scaling.moments import Moments
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.scales import (
     ChannelScale,
     PointScale,
     SampleScale,
-    Scale,
+    ValueScale,
     along,
     point_deviation,
     positive_deviation,
     sample_statistics,
 )
-from opdsl.train.metrics.norms import step_weights
-from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 CHUNK = 64  # samples that are looked at together, at most
 CHUNK_BYTES = 32 << 20  # bytes of them; the same for every machine, on which the last digits depend
 VECTOR = 2  # axes of values without a grid, (samples, channels)
 
-AxisRules = Mapping[str, Sequence[AxisRule]]
+PointRules = Mapping[str, Sequence[PointRule]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class NormaliserFit:
 
     kinds: Normalise
     loop: Rollout | None = None
-    rules: AxisRules = field(default_factory=dict)
+    rules: PointRules = field(default_factory=dict)
     maps: Mapping[str, PointwiseMaps] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
     points: dict[str, Moments] = field(default_factory=dict)
@@ -187,12 +187,12 @@ class NormaliserFit:
         values = all_values(x)
         return self._map(name, (values.flatten(0, 1) if steps else values).double())
 
-    def scales(self) -> tuple[dict[str, Scale], dict[str, Scale]]:
+    def scales(self) -> tuple[dict[str, ValueScale], dict[str, ValueScale]]:
         """Return the scales of the inputs and of the outputs, by name."""
         ins = {k: self._input_scale(k) for k in self.inputs}
         return ins, {k: self._output_scale(k) for k in self.outputs}
 
-    def _input_scale(self, name: str) -> Scale:
+    def _input_scale(self, name: str) -> ValueScale:
         kind, key = self.kinds.inputs, f"in_{name}"
         if kind == "sample" and name not in self.vectors:
             one = self.moments[key]
@@ -202,7 +202,7 @@ class NormaliserFit:
             return SampleScale(one.mean, size, zero, zero + 1, rules, number)
         return self._scale(key, name, "channel" if kind == "sample" else kind, exact=False)
 
-    def _output_scale(self, name: str) -> Scale:
+    def _output_scale(self, name: str) -> ValueScale:
         source = self.source
         if source is None:
             return self._scale(f"out_{name}", name, self.kinds.outputs, exact=True)
@@ -215,7 +215,7 @@ class NormaliserFit:
     def _of_channels(self, key: str) -> Moments:
         return self.points[key].pooled() if key in self.points else self.moments[key]
 
-    def _scale(self, key: str, name: str, kind: str, *, exact: bool) -> Scale:
+    def _scale(self, key: str, name: str, kind: str, *, exact: bool) -> ValueScale:
         if key in self.points:
             one = self.points[key]
             channel = one.pooled()

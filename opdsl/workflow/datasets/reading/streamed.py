@@ -21,8 +21,8 @@ from opdsl.data.io.joining import FieldsDigest
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import all_values
-from opdsl.workflow.datasets.handles import Handle
-from opdsl.workflow.datasets.masks import MASKS
+from opdsl.workflow.datasets.reading.handles import Handle
+from opdsl.workflow.datasets.reading.masks import MASKS
 
 PIECE = 32 << 20  # bytes of samples that are looked at together
 MOST = 64  # samples of them

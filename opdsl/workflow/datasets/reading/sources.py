@@ -14,11 +14,11 @@ from opdsl.data.io.locate import SPLITS
 from opdsl.data.io.rows.row_files import open_rows
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import count_samples, select, select_geometries
-from opdsl.workflow.datasets.coarser import coarser
-from opdsl.workflow.datasets.handles import FileHandle, Handle, MappedHandle
-from opdsl.workflow.datasets.mapped import DataMap
-from opdsl.workflow.datasets.paths import each_path, is_list, matching_files, paths_in
-from opdsl.workflow.datasets.torch_sets import TorchSet
+from opdsl.workflow.datasets.reading.coarser import coarser
+from opdsl.workflow.datasets.reading.handles import FileHandle, Handle, MappedHandle
+from opdsl.workflow.datasets.reading.mapped import DataMap
+from opdsl.workflow.datasets.reading.paths import each_path, is_list, matching_files, paths_in
+from opdsl.workflow.datasets.reading.torch_sets import TorchSet
 
 MANY = 1 << 60  # bytes
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory

@@ -15,9 +15,9 @@ from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.workflow.datasets.coarser import coarser
-from opdsl.workflow.datasets.masks import MASKS
-from opdsl.workflow.datasets.named_arrays import Converter
+from opdsl.workflow.datasets.reading.coarser import coarser
+from opdsl.workflow.datasets.reading.masks import MASKS
+from opdsl.workflow.datasets.reading.named_arrays import Converter
 
 
 class TorchSet:

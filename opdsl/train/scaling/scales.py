@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.axis_rules import AxisRule, grid_quadrature
 from opdsl.train.metrics.norms import power_of_two
+from opdsl.train.scaling.axis_rules import PointRule, grid_quadrature
 
 CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
 
@@ -82,7 +82,7 @@ class PointScale(nn.Module):
     std: Tensor
     rules_code: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor, rules: Sequence[AxisRule] = ()) -> None:
+    def __init__(self, mean: Tensor, std: Tensor, rules: Sequence[PointRule] = ()) -> None:
         super().__init__()
         self.rules = tuple(rules)
         self.register_buffer("mean", mean.float())
@@ -167,7 +167,7 @@ class SampleScale(nn.Module):
         size: Tensor,
         mean: Tensor,
         std: Tensor,
-        rules: Sequence[AxisRule],
+        rules: Sequence[PointRule],
         source: int,
         ratio: float = 1.0,
     ) -> None:
@@ -234,11 +234,11 @@ class SampleScale(nn.Module):
         return ChannelScale(torch.zeros_like(std), std)
 
 
-Scale = ChannelScale | PointScale | SampleScale
+ValueScale = ChannelScale | PointScale | SampleScale
 
 
 def sample_statistics(
-    x: Values, rules: Sequence[AxisRule], size: Tensor | None
+    x: Values, rules: Sequence[PointRule], size: Tensor | None
 ) -> SampleStatistics:
     """Compute mean and deviation of each sample and channel, (batch, channels) both.
 

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset, IterableDataset
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.train.config.schema import joined_paths
-from opdsl.workflow.datasets.named_arrays import EXAMPLE, Converter
-from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
-from opdsl.workflow.datasets.torch_sets import TorchSet
+from opdsl.train.config.data_section import joined_paths
+from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE, Converter
+from opdsl.workflow.datasets.reading.sources import TEST, TRAIN, VALID, Sources
+from opdsl.workflow.datasets.reading.torch_sets import TorchSet
 
 # a path or a list of them; functions by name; items by name, or (input, output); `open_dataset`'s
 Paths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"

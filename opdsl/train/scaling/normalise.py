@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
 from opdsl.train.config.transforms import PointwiseMap
-from opdsl.train.engine.axis_rules import AxisRule
 from opdsl.train.engine.loader import AnySampleSet, FieldUnits, FieldValues
-from opdsl.train.engine.pointwise import PointwiseMaps
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.scales import ChannelScale, PointScale, SampleScale, Scale, per_channel
-from opdsl.train.engine.statistics import AxisRules, NormaliserFit, refuse_outside, sample_chunks
 from opdsl.train.metrics.quadrature import Samplings
+from opdsl.train.scaling.axis_rules import PointRule
+from opdsl.train.scaling.pointwise import PointwiseMaps
+from opdsl.train.scaling.scales import (
+    ChannelScale,
+    PointScale,
+    SampleScale,
+    ValueScale,
+    per_channel,
+)
+from opdsl.train.scaling.statistics import NormaliserFit, PointRules, refuse_outside, sample_chunks
 
 Maps = Mapping[str, Sequence[PointwiseMap]]
 
@@ -30,8 +36,8 @@ class Normaliser(nn.Module):
 
     def __init__(
         self,
-        inputs: Mapping[str, Scale],
-        outputs: Mapping[str, Scale],
+        inputs: Mapping[str, ValueScale],
+        outputs: Mapping[str, ValueScale],
         maps: Mapping[str, PointwiseMaps] | None = None,
     ) -> None:
         super().__init__()
@@ -48,7 +54,7 @@ class Normaliser(nn.Module):
         kinds: Normalise,
         loop: Rollout | None = None,
         samplings: Samplings | None = None,
-        rules: AxisRules | None = None,
+        rules: PointRules | None = None,
         maps: Maps | None = None,
     ) -> "Normaliser":
         """Compute the statistics of the training samples, in one pass, float64, over all steps.
@@ -85,7 +91,7 @@ class Normaliser(nn.Module):
         back = {to: outputs.get(source, 1.0) for source, to in (loop.feedback if loop else ())}
         return FieldUnits(inputs | back, outputs)
 
-    def _unit(self, key: str, scale: Scale) -> float:
+    def _unit(self, key: str, scale: ValueScale) -> float:
         maps = self._maps(key.partition("_")[2])
         return scale.unit if maps is None else maps.physical_unit(*scale.typical)
 
@@ -97,7 +103,7 @@ class Normaliser(nn.Module):
         maps = {k: x.in_unit(both.get(k, 1.0)) for k, x in self._all_maps()}
         return Normaliser(ins, outs, maps)
 
-    def _in_unit(self, key: str, scale: Scale, units: FieldUnits) -> Scale:
+    def _in_unit(self, key: str, scale: ValueScale, units: FieldUnits) -> ValueScale:
         side, _, name = key.partition("_")
         unit = self._unit_behind_maps(name, units.inputs if side == "in" else units.outputs)
         if not isinstance(scale, SampleScale):
@@ -199,7 +205,7 @@ class Normaliser(nn.Module):
             if maps is not None:
                 refuse_outside(name, x, maps, start)
 
-    def input_scale(self, name: str) -> Scale | None:
+    def input_scale(self, name: str) -> ValueScale | None:
         """Return the scale of an input; None if there is none of the name."""
         return dict(self._scales("in_")).get(f"in_{name}")
 
@@ -242,14 +248,14 @@ class Normaliser(nn.Module):
             assert isinstance(maps, PointwiseMaps)
             yield name.removeprefix("of_"), maps
 
-    def _scales(self, prefix: str) -> Iterator[tuple[str, Scale]]:
+    def _scales(self, prefix: str) -> Iterator[tuple[str, ValueScale]]:
         for name, scale in self.scales.items():
             if name.startswith(prefix):
                 assert isinstance(scale, ChannelScale | PointScale | SampleScale)
                 yield name, scale
 
 
-def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, Scale]:
+def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, ValueScale]:
     start = f"scales.{prefix}"
     names = [
         k[len(start) : -len(".mean")] for k in state if k.startswith(start) and k[-5:] == ".mean"
@@ -257,12 +263,12 @@ def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, Scale]:
     return {n: _scale(state, f"{start}{n}.") for n in names}
 
 
-def _scale(state: Mapping[str, Tensor], start: str) -> Scale:
+def _scale(state: Mapping[str, Tensor], start: str) -> ValueScale:
     """Rebuild one scale; those of earlier versions have a mean and a deviation alone."""
     mean, std = state[f"{start}mean"], state[f"{start}std"]
     if f"{start}rules_code" not in state:
         return ChannelScale(mean, std)
-    rules = [AxisRule.of_code(*row) for row in state[f"{start}rules_code"].tolist()]
+    rules = [PointRule.of_code(*row) for row in state[f"{start}rules_code"].tolist()]
     if f"{start}size" not in state:
         return PointScale(mean, std, rules)
     centre, size = state[f"{start}centre"], state[f"{start}size"]
