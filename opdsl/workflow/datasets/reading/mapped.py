@@ -23,7 +23,10 @@ from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import Diagnostic, OpError, did_you_mean, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
-from opdsl.workflow.datasets.published import (
+from opdsl.workflow.datasets.reading.masks import INVERTED, MASKS, refuse_bad_masks, turned
+from opdsl.workflow.datasets.reading.named_arrays import Converter
+from opdsl.workflow.datasets.reading.paths import files_of, is_list, paths_in
+from opdsl.workflow.datasets.reading.published import (
     agreed_coordinates,
     arrays_by_name,
     assumed,
@@ -32,10 +35,7 @@ from opdsl.workflow.datasets.published import (
     other_layout,
     published,
 )
-from opdsl.workflow.datasets.query_samples import query_arrays
-from opdsl.workflow.datasets.reading.masks import INVERTED, MASKS, refuse_bad_masks, turned
-from opdsl.workflow.datasets.reading.named_arrays import Converter
-from opdsl.workflow.datasets.reading.paths import files_of, is_list, paths_in
+from opdsl.workflow.datasets.reading.query_samples import query_arrays
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
 SPLIT = "{split}"  # in the name of an array: the word of the part of the data
