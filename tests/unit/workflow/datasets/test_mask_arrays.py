@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from opdsl.workflow.datasets.masks import as_mask, turned
 
 from opdsl.data.bind.masks import MissingValues, completed, filled
 from opdsl.diagnostics import OpError
 from opdsl.nn.points.packed import Packed
+from opdsl.workflow.datasets.reading.masks import as_mask, turned
 
 N, CHANNELS, GRID = 3, 4, (5, 6)
 RANDOM = torch.Generator().manual_seed(0)
