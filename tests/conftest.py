@@ -1,5 +1,6 @@
 """Fixtures of all tests: an environment of their own, and golden texts (`--update-golden`)."""
 
+import gc
 import os
 import random
 import shutil
@@ -34,6 +35,12 @@ def pytest_configure(config):
         "XDG_CONFIG_HOME": str(home / "config"),
         "MPLCONFIGDIR": str(CACHE / "matplotlib"),
     }
+
+
+def pytest_collection_finish():
+    """Leave the many objects of the collection out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session):

@@ -12,6 +12,14 @@ from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_handlers: list[Callable[[], None]] = []  # of the blocks that are open, the innermost last
+
+
+def handle_deferred() -> None:
+    """Handle the signals that the innermost block of `deferred_signals` has received so far."""
+    if _handlers and threading.current_thread() is threading.main_thread():
+        _handlers[-1]()
+
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], None]]:
@@ -25,11 +33,14 @@ def deferred_signals() -> Iterator[Callable[[], None]]:
         signal.signal(number, lambda n, _: events.append(n))
 
     def ask() -> None:
-        for number in events:
+        while events:
+            number = events.pop(0)
             before[signal.Signals(number)](number, None)
 
+    _handlers.append(ask)
     try:
         yield ask
     finally:
+        _handlers.remove(ask)
         for number, handler in before.items():
             signal.signal(number, handler)

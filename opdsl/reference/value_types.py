@@ -31,6 +31,8 @@ def type_text(schema: Schema, definitions: Mapping[str, Schema] | None = None) -
     if "anyOf" in schema:
         options = (x for x in schema["anyOf"] if x.get("type") != "null")
         return " or ".join(dict.fromkeys(type_text(x, definitions) for x in options))
+    if "words" in schema:
+        return str(schema["words"])
     if "enum" in schema:
         return words(schema["enum"])
     if "const" in schema:

@@ -6,10 +6,10 @@ The estimate is a lower bound: whatever is refused could not have run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
+from opdsl.memory import free_memory
 from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
@@ -86,39 +86,10 @@ def refuse_too_large(
     Raises:
         OpError: OP0630, the parts exceed the available memory.
     """
-    needed, budget = sum(parts.values()), available() if free is None else free
-    if budget is None or needed <= budget:
+    needed, budget = sum(parts.values()), free_memory() if free is None else free
+    if needed <= budget:
         return
     sizes = ", ".join(f"{what} {memory(size)}" for what, size in parts.items())
     message = f"`{model}` needs at least {memory(needed)}, and {memory(budget)} are free"
     cures = (*helps, "or use fewer modes or channels: `--set model.NAME=VALUE`")
     raise fault("OP0630", message, notes=(sizes,), helps=cures)
-
-
-def available() -> int | None:
-    """Return the bytes that this process can still allocate; None if the system does not tell."""
-    limits = [x for x in (_machine(), _group()) if x is not None]
-    return min(limits) if limits else None
-
-
-def _machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(x.split()[1]) << 10 for x in lines if x.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-
-
-def _group() -> int | None:
-    """Return the free bytes of the control group of a container; its cache counts as free."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit = int((root / "memory.max").read_text("ascii"))
-        used = int((root / "memory.current").read_text("ascii"))
-        lines = (root / "memory.stat").read_text("ascii").splitlines()
-        cache = sum(
-            int(x.split()[1]) for x in lines if x.startswith(("inactive_file ", "active_file "))
-        )
-    except (OSError, ValueError, IndexError):
-        return None
-    return limit - used + cache

@@ -16,6 +16,7 @@ from opdsl.elaborate import models
 
 if TYPE_CHECKING:
     from opdsl.diagnostics.codes import Level
+    from opdsl.train.config.symmetries import Symmetry
 
 NO_MODEL = "OP0210"  # a file without a model: a file of blocks to be imported is valid
 
@@ -58,10 +59,16 @@ def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
 
     try:
         resolved = resolve(settings)
-        if resolved.settings.symmetries:
+        graph, given = checked.sound(), resolved.settings
+        symmetries: tuple[Symmetry, ...] = ()
+        if given.symmetries:
             from opdsl.workflow.programs.symmetries import declared_symmetries
 
-            declared_symmetries(checked.sound(), resolved)
+            symmetries = declared_symmetries(graph, resolved)
+        if given.transforms or given.normalise != type(given.normalise)():
+            from opdsl.workflow.programs.transforms import refuse_bad_transforms
+
+            refuse_bad_transforms(graph, given, symmetries)
     except OpError as error:
         yield from error.diagnostics
 

@@ -41,3 +41,15 @@ def warn_in_python(diagnostics: Iterable[Diagnostic]) -> None:
 
 def ignore(_: Iterable[Diagnostic]) -> None:
     """Ignore the warnings of a step whose caller reports them itself."""
+
+
+def once(warn: Warn) -> Warn:
+    """Return a receiver that passes on each diagnostic once: a file may be opened several times."""
+    seen: set[Diagnostic] = set()
+
+    def pass_on(diagnostics: Iterable[Diagnostic]) -> None:
+        new = [x for x in dict.fromkeys(diagnostics) if x not in seen]
+        seen.update(new)
+        warn(new)
+
+    return pass_on

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from tests.conformance.test_blocks import CASES
+from tests.conformance.test_blocks import CASES, on_one_axis
 
 
 class Pairs(TorchFunctionMode):
@@ -20,7 +20,7 @@ class Pairs(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", on_one_axis(CASES), ids=str)
 def test_a_block_states_which_of_its_weights_are_complex(case):
     """The oracle: parameters that are complex, or that the module reads as pairs."""
     module, pairs = case.module(), Pairs()

@@ -44,7 +44,18 @@ def test_every_spec_is_in_the_table_and_nothing_else():
     assert set(CASES) | ON_POINTS | ON_SHAPES | PINNED == set(SPECS)
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+# of each kind of domain and coordinates the fastest; the others are slow
+QUICK = {
+    *("afno", "darcy", "fno_burgers", "fno_continued", "fno_darcy", "fno_darcy_small"),
+    *("local_no", "rno_burgers", "sfno_swe", "tfno_darcy"),
+}
+
+
+def refined(name: str):
+    return pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [refined(x) for x in sorted(CASES)])
 def test_a_spec_converges_under_refinement(name):
     case = CASES[name]
     errors = case.measure(str(SPECS[name]))

@@ -53,7 +53,7 @@ def gaps(found: list[Tensor], size: Tensor) -> list[float]:
     return [float((x - found[-1]).norm() / size.norm()) for x in found[:-1]]
 
 
-@pytest.mark.parametrize("name", ["fno_gno", "gino_car"])
+@pytest.mark.parametrize("name", ["fno_gno", pytest.param("gino_car", marks=pytest.mark.slow)])
 def test_a_finer_grid_changes_less_and_less(name):
     rows = []
     for seed in range(3):

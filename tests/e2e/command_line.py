@@ -69,12 +69,19 @@ def environment(**more):
     return clean | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | more
 
 
-def start(*arguments, cwd=None, **more):
-    """The command as a process, its streams in pipes."""
+def start(*arguments, cwd=None, group=False, **more):
+    """The command as a process, its streams in pipes; in a process group of its own if asked."""
     command = [sys.executable, "-m", "opdsl", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(  # noqa: S603  our own program
-        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment(**more)
+        command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        cwd=cwd,
+        env=environment(**more),
+        start_new_session=group,
     )
 
 

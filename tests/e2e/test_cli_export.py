@@ -9,8 +9,15 @@ from opdsl.lower.exported import aoti, pt2
 from tests.e2e.command_line import data, good, run
 
 
-def test_the_file_of_a_run_takes_and_gives_physical_values(trained, tmp_path):
-    told = data("export", trained, "-o", tmp_path / "m.pt2", "--json")
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """A file of the run, and what the command has told of it."""
+    path = tmp_path_factory.mktemp("exported") / "m.pt2"
+    return path, data("export", trained, "-o", path, "--json")
+
+
+def test_the_file_of_a_run_takes_and_gives_physical_values(trained, exported, tmp_path):
+    path, told = exported
     assert told["inputs"] == {"a": [None, 1, None, None]}
     assert len(told["calls"]) == 3
     assert told["difference"] <= 1e-5
@@ -18,11 +25,11 @@ def test_the_file_of_a_run_takes_and_gives_physical_values(trained, tmp_path):
     good("predict", trained, "-i", source, "-o", tmp_path / "p.h5")
     expected = open_dataset(tmp_path / "p.h5").values["pressure"]
     a = open_dataset(source).values["coefficient"]
-    (found,) = pt2.open_file(tmp_path / "m.pt2")((a,))
+    (found,) = pt2.open_file(path)((a,))
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 
-def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, tmp_path):
+def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, exported, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     from opdsl.lower.exported import onnx
@@ -31,8 +38,7 @@ def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, tmp_path):
     assert told["inputs"] == {"a": [None, 1, None, None]}
     assert told["usage"][0] == "import onnxruntime"
     a = open_dataset(trained.parent / "d.h5").values["coefficient"]
-    data("export", trained, "-o", tmp_path / "m.pt2", "--json")
-    (expected,) = pt2.open_file(tmp_path / "m.pt2")((a,))
+    (expected,) = pt2.open_file(exported[0])((a,))
     (found,) = onnx.open_file(tmp_path / "m.onnx")((a,))
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 

@@ -9,6 +9,7 @@ import torch
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
 from opdsl.train.run.metrics_log import read_metrics
+from tests.compilers import copying_compiler
 from tests.e2e.command_line import good, run, start
 
 pytestmark = pytest.mark.skipif(
@@ -62,6 +63,7 @@ def test_the_plan_of_this_model_is_fused(home):
     assert "nodes as one" in told
 
 
+@pytest.mark.slow  # `test_cli_run` has a run of other layers that is broken off
 def test_a_fused_run_broken_off_and_resumed_has_the_weights_of_a_whole_one_to_the_bit(home):
     good("train", "wide.op", "--out", "whole", "-q")
     child = start("train", "wide.op", "--out", "cut", cwd=home)
@@ -94,10 +96,7 @@ def missing(home, monkeypatch):
 
 
 def nowhere(home, monkeypatch):
-    compiler = home / "quick"
-    compiler.write_text('#!/bin/sh\nexec c++ "$@" -O0\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("CXX", str(home / "compiler"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "wide.op"))  # a file: no folder can be there
 
 
@@ -112,6 +111,8 @@ def nowhere(home, monkeypatch):
     ],
 )
 def test_what_is_wrong_with_the_kernels_is_one_line_of_a_run(home, monkeypatch, fault, told):
+    copying_compiler(home)
+    library.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     fault(home, monkeypatch)
     result = run("train", "wide.op", "--epochs", 1, "--out", "run", "-q")

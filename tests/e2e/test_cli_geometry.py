@@ -210,7 +210,9 @@ def test_what_is_read_is_never_overwritten(here, command):
     assert {x: x.read_bytes() for x in here.rglob("*") if x.is_file()} == before
 
 
-@pytest.mark.parametrize("kind", ["poisson-shapes", "surface"])
+@pytest.mark.parametrize(
+    "kind", ["surface", pytest.param("poisson-shapes", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_while_shapes_are_made_leaves_no_file(here, kind):
     child = start(
         *("data", "generate", kind, "--resolution", 6, "--samples", 100, "-o", "d.h5"), cwd=here

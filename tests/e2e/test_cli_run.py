@@ -169,7 +169,14 @@ def metrics(run_folder):
     return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(run_folder)]
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        (signal.SIGTERM, 143),
+        # `test_faults` has a run that is interrupted
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_resume_gives_the_same_metrics(folder, signum, code):
     settings = ("--epochs", 40, "--set", "checkpoint.every=50")
     good("train", "tiny.op", "--out", "whole", "-q", *settings)
@@ -456,6 +463,7 @@ def test_a_suspect_sample_is_shown(folder):
     assert folder
 
 
+@pytest.mark.slow  # `test_cli_geometry` stops another generator
 def test_generation_that_is_stopped_leaves_nothing(tmp_path):
     shape = ("--resolution", 65, "--samples", 100000, "--out", "big.h5")
     child = start("data", "generate", "darcy", *shape, cwd=tmp_path)
@@ -470,6 +478,7 @@ def test_generation_that_is_stopped_leaves_nothing(tmp_path):
 
 
 def test_a_process_of_its_own_does_the_same(folder):
-    result = process("train", "tiny.op", "--epochs", 1, "--out", "run", cwd=folder)
+    few = ("--epochs", 1, "--set", "eval.resolutions=[9]")
+    result = process("train", "tiny.op", *few, "--out", "run", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "report page  run/report.html"

@@ -81,7 +81,7 @@ def trained(name):
     return json.loads(result.stdout), result.stderr
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, pytest.param(1e-15, marks=pytest.mark.slow), 1e30])
 def test_a_run_has_the_same_relative_errors_in_every_unit(scale):
     saved()
     plain, _ = trained("a")

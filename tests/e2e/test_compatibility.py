@@ -114,7 +114,7 @@ def test_a_run_is_evaluated(name):
         assert row["rel_l2"] == pytest.approx(wanted["rel_l2"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["grid", "sphere"])
+@pytest.mark.parametrize("name", ["sphere", pytest.param("grid", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("old")
 def test_a_run_is_exported(name):
     good("export", f"runs/{name}", "--out", "out.pt2", "--fixed", "--batch", 4, *_size(name))

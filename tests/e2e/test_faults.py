@@ -45,7 +45,7 @@ def undisturbed(tmp_path_factory):
 # ---------------------------------------------------------------------------------- kill -9
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(x, marks=pytest.mark.slow) for x in (2, 3, 4))])
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed, seed):
     kills, found = run_worker("kills", tmp_path / "run", 10, seed)
     assert int(kills) >= 3
@@ -69,7 +69,14 @@ def interrupt(run, *signums, after="2.3"):
     return process.returncode
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        (signal.SIGINT, 130),
+        # `test_cli_run` has a command that is terminated
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(tmp_path, undisturbed, signum, code):
     run = tmp_path / "run"
     assert interrupt(run, signum) == code

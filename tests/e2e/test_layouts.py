@@ -13,10 +13,11 @@ import scipy.io
 import torch
 from safetensors.numpy import save_file
 
+import opdsl
 from opdsl.compiler import read
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import divide
-from opdsl.workflow.datasets.sources import Sources
+from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.programs.program import open_program, resolve_settings
 from tests.e2e.command_line import good, run
 
@@ -216,7 +217,23 @@ def tensor_dataset():
     return grid_program("f.pt", data='fields { u = "0" v = "1" }'), "f.pt", 6
 
 
+def weatherbench():
+    """One variable of named dimensions needs no `fields`."""
+    program, path, samples = weather()
+    data = 'fields { u = "z" v = "z" } windows'
+    return program.replace(data, "windows"), path, samples
+
+
+def several_files():
+    hdf5("one.h5", u=field(4, 16, 16), v=field(4, 16, 16))
+    hdf5("two.h5", u=field(3, 16, 16), v=field(3, 16, 16))
+    program = grid_program("PATH").replace('"PATH"', '["two.h5", "one.h5"]')
+    return program, '["two.h5", "one.h5"]', 7
+
+
 GRIDS = (
+    weatherbench,
+    several_files,
     pdebench_1d,
     pdebench_flow,
     pdebench_groups,
@@ -296,9 +313,30 @@ def deeponet_aligned():
     return points_program(OPERATOR, 'path = "f.npz"', "points(2)"), "f.npz", "u"
 
 
+def airfoil_of_geofno():
+    """The published names, which need no `fields` and `axes`."""
+    for name in "XY":
+        np.save(f"NACA_Cylinder_{name}.npy", field(6, 11, 5))
+    np.save("NACA_Cylinder_Q.npy", field(6, 5, 11, 5))
+    return points_program(GEOMETRY, 'path = "NACA*.npy"'), "NACA*.npy", "s"
+
+
+def elasticity_of_geofno():
+    np.save("Random_UnitCell_XY_10.npy", field(30, 2, 6))
+    np.save("Random_UnitCell_sigma_10.npy", field(30, 6))
+    program = points_program(GEOMETRY, 'path = "*.npy"')
+    return program.replace("data {", "data geofno {"), "*.npy", "s"
+
+
 @pytest.mark.parametrize(
     "layout",
-    [airfoil_arrays, elasticity_with_samples_last, deeponet_aligned],
+    [
+        airfoil_of_geofno,
+        elasticity_of_geofno,
+        airfoil_arrays,
+        elasticity_with_samples_last,
+        deeponet_aligned,
+    ],
     ids=lambda x: x.__name__,
 )
 def test_a_layout_on_points_is_trained_measured_and_predicted(here, layout):
@@ -361,6 +399,113 @@ def test_unclear_files_are_refused_with_what_they_hold_and_what_to_write(here, a
     assert not (here / "run").exists()
 
 
+def test_a_curved_grid_of_geofno_is_a_grid_of_indices_for_a_model_on_one(here):
+    airfoil_of_geofno()
+    program = """edition 2026
+model M {
+  domain D = grid(i: 0..1, j: 0..1, min = 4)
+  input a : D -> R^2
+  output q : D -> R^1
+  q = a |> linear(out = 4) |> gelu() |> linear(out = 1)
+}
+train M { data geofno { path = "NACA*.npy" } schedule cosine { epochs = 1 } batch = 4 }
+"""
+    (here / "m.op").write_text(program)
+    warned = " ".join(run("train", "m.op", "--out", "run").stderr.split())
+    assert 'a = ["NACA_Cylinder_X.npy", "NACA_Cylinder_Y.npy"]' in warned
+    row = json.loads(good("evaluate", "run", "--data", "NACA*.npy", "--json"))["tests"][0]
+    assert (row["samples"], row["resolution"]) == (6, [11, 5])
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("pdebench", "the file is not laid out as PDEBench"),
+        ("weatherbench", "expected variables whose dimensions are time, lat and lon"),
+        ("pdebensh", "did you mean `pdebench`?"),
+        ("well", "expected groups `t0_fields`"),
+    ],
+)
+def test_a_word_that_does_not_fit_the_file_is_refused(here, word, said):
+    hdf5("f.h5", coef=field(6, 16, 16), sol=field(6, 16, 16))
+    (here / "m.op").write_text(grid_program("f.h5").replace("data {", f"data {word} {{"))
+    result = run("train", "m.op", "--out", "run")
+    text = " ".join(result.stderr.split())
+    assert "OP0685" in text
+    assert said in text
+    assert word == "pdebensh" or "`coef` (6, 16, 16)" in text
+    assert result.stderr.count("error[") == 1
+
+
+def test_a_word_chooses_a_layout_that_is_not_certain(here):
+    """Two variables of weather are channels only if the program says so."""
+    with h5py.File("f.nc", "w") as file:
+        for name, x in {"time": np.arange(9.0), "lat": GRID[::2], "lon": GRID}.items():
+            file[name] = x
+            file[name].make_scale(name)
+        for name in ("t", "z"):
+            file[name] = field(9, 16, 32)
+            for i, axis in enumerate(("time", "lat", "lon")):
+                file[name].dims[i].attach_scale(file[axis])
+    program = grid_program("f.nc", channels=2, data="windows { first = 0 }", steps=1)
+    program = program.replace("x: 0..1, y: 0..1", "lat: 0..1, lon: 0..1")
+    program = program.replace("boundary = periodic", "boundary = none, sampling = lower")
+    (here / "m.op").write_text(program)
+    assert "OP0660" in run("train", "m.op", "--out", "run").stderr
+    (here / "m.op").write_text(program.replace("data {", "data weatherbench {"))
+    good("train", "m.op", "--out", "run")
+
+
+def test_any_other_word_is_a_name_of_the_problem(here):
+    program, _, _ = names_of_ones_own()
+    (here / "m.op").write_text(program.replace("data {", "data cavity {"))
+    good("train", "m.op", "--out", "run")
+
+
+def test_lists_of_files_are_data_validation_and_test_sets(here):
+    """The order of a list is kept: values name their file."""
+    for name, value in {"one": 1.0, "two": 2.0, "three": 3.0}.items():
+        hdf5(f"{name}.h5", u=value * field(4, 16, 16), v=np.full((4, 16, 16), value))
+    data = 'valid = ["three.h5", "one.h5"] test = ["one.h5", ["two.h5", "three.h5"]]'
+    program = grid_program("PATH", data=data).replace('"PATH"', '["two.h5", "one.h5"]')
+    (here / "m.op").write_text(program)
+    good("train", "m.op", "--out", "run")
+    about = json.loads((here / "run" / "opdsl.json").read_text())
+    assert [x["samples"] for x in about["finished"]["tests"]] == [4, 8]
+    assert [x["samples"] for x in about["finished"]["valid"]] == [8]
+    opened = open_program(*read("m.op"))
+    settings = resolve_settings(opened).settings
+    fields = Sources().open(
+        settings.data.path, data_map=binding_of(opened.graph, settings).data_map
+    )
+    assert fields.values["v"][:, 0, 0, 0].tolist() == [2.0] * 4 + [1.0] * 4
+    again = opdsl.train(
+        program.replace("data {", "data x {").replace(data, ""),
+        data=[here / "two.h5", here / "one.h5"],
+        valid="none",
+        out=here / "again",
+    )
+    assert again.evaluate([[here / "two.h5", here / "one.h5"]]).sets[0].metrics.samples == 8
+
+
+def test_files_of_a_list_have_equal_coordinates(here):
+    for i, name in enumerate(("one", "two")):
+        tensor = field(6, 11, 32)
+        hdf5(f"{name}.h5", tensor=tensor, x_coordinate=GRID + i, t_coordinate=np.arange(12.0))
+    program = grid_program("PATH", axes=1, data="windows { steps = 2 }", steps=2)
+    (here / "m.op").write_text(program.replace('"PATH"', '["one.h5", "two.h5"]'))
+    result = run("train", "m.op", "--out", "run")
+    assert "the files have other coordinates" in " ".join(result.stderr.split())
+
+
+@pytest.mark.usefixtures("here")
+def test_a_first_program_is_written_for_queries():
+    unaligned(np.arange(30))
+    good("init", "f.npz", "-o", "m.op")
+    assert run("check", "m.op").exit_code == 0
+    good("train", "m.op", "--out", "run", "--set", "schedule.epochs=1", "--set", "width=8")
+
+
 def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
     """Values name their trajectory, and windows of the test are longer than those of training."""
     u = np.arange(5.0)[:, None, None] * np.ones((5, 11, 32))
@@ -375,6 +520,77 @@ def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
     assert sorted(set(division.train.inputs["u"].flatten().tolist())) == [0, 1, 2, 3]
     assert set(division.valid.inputs["u"].flatten().tolist()) == {4}
     assert (len(division.train), len(division.valid)) == (4 * 9, 6)
+
+
+PER_SAMPLE = "points(2, geometry = per_sample)"
+
+
+def unaligned(order, points=None):
+    """Rows of DeepXDE's unaligned files: 6 functions at sensors, 5 queries of each."""
+    sensors = field(6, 20).repeat(5, 0)
+    places = field(30, 2) if points is None else points
+    np.savez("f.npz", X_train0=sensors[order], X_train1=places[order], y_train=field(30, 1))
+    return points_program(OPERATOR, 'path = "f.npz"', PER_SAMPLE)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_queries_in_rows_are_grouped_by_equal_sensors(here, shuffled):
+    order = RNG.permutation(30) if shuffled else np.arange(30)
+    (here / "m.op").write_text(unaligned(order))
+    warned = " ".join(run("train", "m.op", "--out", "run").stderr.split())
+    assert "30 rows are 6 samples of 5 queries" in warned
+    axes = "X_train0 = (query, channel) y_train = (query, channel) X_train1 = (query, channel)"
+    assert axes in warned
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert row["samples"] == 6
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz")
+    with np.load("p.npz") as predicted, np.load("f.npz") as file:
+        assert predicted["u"].shape == (30, 1)
+        away = predicted["u"] - file["y_train"]
+        trained = opdsl.open_run("run")
+        one = trained.predict(file["X_train0"][7:8], P=torch.from_numpy(file["X_train1"][7:8]))
+        assert np.allclose(np.asarray(one).reshape(-1), predicted["u"][7], rtol=1e-4, atol=1e-6)
+    assert row["rmse"] == pytest.approx(float(np.sqrt(np.mean(away**2))), rel=1e-5)
+
+
+def test_queries_at_equal_points_are_a_function_on_shared_points(here):
+    text = unaligned(np.arange(30), np.tile(field(5, 2), (6, 1)))
+    (here / "m.op").write_text(text.replace(PER_SAMPLE, "points(2)"))
+    good("train", "m.op", "--out", "run")
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert (row["samples"], row["set"]) == (6, "5 points")
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz")
+    with np.load("p.npz") as predicted, np.load("f.npz") as file:
+        away = predicted["u"] - file["y_train"]
+    assert row["rmse"] == pytest.approx(float(np.sqrt(np.mean(away**2))), rel=1e-5)
+
+
+def test_queries_of_ones_own_names_are_grouped_if_the_program_says_so(here):
+    sensors = field(9, 20).repeat(10, 0)
+    np.savez("f.npz", X=np.concatenate([sensors, field(90, 2)], 1), y=field(90, 1))
+    data = """path = "f.npz" fields { f = "X[:, :20]" P = "X[:, 20:]" u = "y" }
+    axes { f = (query, channel) P = (query, coordinate) u = (query, channel) }"""
+    (here / "m.op").write_text(points_program(OPERATOR, data, PER_SAMPLE))
+    good("train", "m.op", "--out", "run")
+    row = json.loads(good("evaluate", "run", "--data", "f.npz", "--json"))["tests"][0]
+    assert row["samples"] == 9
+
+
+@pytest.mark.parametrize(
+    ("axes", "text", "code"),
+    [
+        ("f = (query, channel) P = (query, coordinate) u = (sample, point)", OPERATOR, "OP0661"),
+        ("P = (query, coordinate) s = (query,)", GEOMETRY, "OP0684"),
+    ],
+)
+def test_queries_that_cannot_be_grouped_are_refused(here, axes, text, code):
+    np.savez("f.npz", f=field(30, 20), P=field(30, 2), u=field(30, 1), s=field(30))
+    (here / "m.op").write_text(
+        points_program(text, f'path = "f.npz" axes {{ {axes} }}', PER_SAMPLE)
+    )
+    result = run("train", "m.op", "--out", "run")
+    assert code in result.stderr
+    assert result.stderr.count("error[") == 1
 
 
 def test_queries_of_which_nobody_says_the_sample_are_refused(here):

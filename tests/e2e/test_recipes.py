@@ -3,6 +3,7 @@
 The code is read from the page, so that the recipes cannot differ from what is tested.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,20 @@ from tests.e2e.command_line import ROOT
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = {x[1]: x[2] for x in FILE.finditer(PAGE)}
+# runs commands in one process, each in a folder, and answers with what they print
+WORKER = """
+import json, os, sys
+from typer.testing import CliRunner
+from opdsl.cli import app
+
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
+    done = CliRunner().invoke(app, arguments, prog_name="opdsl")
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]), flush=True)
+"""
 MODEL = """edition 2026
 
 model M {
@@ -63,19 +78,31 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def worker(site):
+    """A process with the package on its path."""
+    path = os.pathsep.join([str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603  our own program
+        [sys.executable, "-c", WORKER],
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        yield process
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
 @pytest.fixture
-def opdsl_with(site, tmp_path):
-    """Runs a command in a fresh folder, with the package on the path."""
+def opdsl_with(worker, tmp_path):
+    """Runs a command in a fresh folder."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(
-            [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
-        command = [sys.executable, "-m", "opdsl", *arguments]
-        environment = {**os.environ, "PYTHONPATH": path}
-        return subprocess.run(  # noqa: S603  our own program
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        worker.stdin.write(json.dumps([str(tmp_path), arguments]) + "\n")
+        worker.stdin.flush()
+        return subprocess.CompletedProcess(arguments, *json.loads(worker.stdout.readline()))
 
     (tmp_path / "model.op").write_text(MODEL)
     return run

@@ -74,7 +74,7 @@ def test_data_that_say_where_their_points_are_must_fit(pair, options):
 
 
 def test_arrays_in_memory_are_where_the_program_says():
-    from opdsl.workflow.datasets.in_memory import as_fields
+    from opdsl.workflow.datasets.reading.in_memory import as_fields
 
     for word in ("lower", "upper", "interior", "centres", "both"):
         graph = opdsl.load(LINE.format(options=f"sampling = {word}, "))

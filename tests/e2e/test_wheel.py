@@ -9,6 +9,8 @@ from shutil import which
 
 import pytest
 
+from tests.compilers import quick_compiler
+
 ROOT = Path(__file__).parents[2]
 NATIVE = {".cpp", ".h", ".hpp"}
 
@@ -37,8 +39,8 @@ def run(installed, *words, cwd):
     return python(installed, "-m", "opdsl", *words, cwd=cwd)
 
 
-def python(installed, *words, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(cwd)}
+def python(installed, *words, cwd, **more):
+    environment = {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(cwd)} | more
     command = [sys.executable, *words]
     return subprocess.run(  # noqa: S603  our own program
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -83,9 +85,10 @@ def test_the_stored_tables_are_those_that_are_used(place, tmp_path, request):
 
 
 @pytest.mark.skipif(not (which("g++") or which("c++")), reason="there is no C++ compiler")
+@pytest.mark.slow
 def test_kernels_are_compiled_from_the_wheel(installed, tmp_path):
     code = "from opdsl.nn.kernels.native.library import library; print(library() is not None)"
-    done = python(installed, "-c", code, cwd=tmp_path)
+    done = python(installed, "-c", code, cwd=tmp_path, CXX=str(quick_compiler(tmp_path)))
     assert (done.stdout.strip(), done.stderr) == ("True", "")
 
 

@@ -102,10 +102,11 @@ def test_the_package_has_types():
 
 @pytest.mark.timeout(600)
 def test_a_client_of_the_public_api_is_typed(tmp_path):
+    # with the options and in the cache of `make lint`, which has checked the package already
     (tmp_path / "wrong.py").write_text("import opdsl\nx: int = opdsl.open_run('a').folder\n")
     files = ["tests/typed_client.py", str(tmp_path / "wrong.py")]
     done = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *files],
+        [sys.executable, "-m", "mypy", *files],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -38,7 +38,10 @@ def test_a_block_is_named_in_a_test(keyword):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda x: str(x.relative_to(ROOT)))
 def test_no_source_can_run_what_a_file_says(path):
-    tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    text = path.read_text(encoding="utf-8")
+    if not any(x in text for x in RUNS_TEXT | RUNS_BYTES):
+        return  # most sources; to parse all of them takes long
+    tree = list(ast.walk(ast.parse(text)))
     called = {x.func.id for x in tree if isinstance(x, ast.Call) and isinstance(x.func, ast.Name)}
     imported = {y.name for x in tree if isinstance(x, ast.Import) for y in x.names}
     imported |= {x.module or "" for x in tree if isinstance(x, ast.ImportFrom)}

@@ -72,16 +72,20 @@ def test_every_program_gives_the_same_codes_without_asserts():
     assert found == [[x.code for x in check(text).diagnostics] for text in texts]
 
 
+def slow(arguments, code):
+    return pytest.param(arguments, code, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["check", DARCY], 0),
         (["check", "-"], 3),
         (["check", "--deny", "nosuch", DARCY], 2),
-        (["summary", DARCY, "--at", "x=3"], 3),
-        (["summary", DARCY, "--at", "x=64,y=64"], 0),
-        (["fmt", "--check", DARCY], 0),
-        (["explain", "OP0208"], 0),
+        slow(["summary", DARCY, "--at", "x=3"], 3),
+        slow(["summary", DARCY, "--at", "x=64,y=64"], 0),
+        slow(["fmt", "--check", DARCY], 0),
+        slow(["explain", "OP0208"], 0),
         (["summary", DARCY, "--set", "model.modes=int((4, 3))"], 3),
     ],
 )
@@ -104,8 +108,12 @@ def test_commands_end_with_the_same_code_without_asserts(arguments, code):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda x: str(x.relative_to(ROOT)))
 def test_no_source_catches_the_failure_of_an_assert(path):
     """But for the guards of torch's exports, which are asserts; these are refused under -O."""
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    guards = path.name == "trace.py"
+    if "AssertionError" not in text:  # most sources; to parse all of them takes long
+        assert not guards
+        return
+    tree = ast.walk(ast.parse(text))
     caught = [x for x in tree if isinstance(x, ast.ExceptHandler) and x.type is not None]
     names = {y.id for x in caught for y in ast.walk(x.type) if isinstance(y, ast.Name)}
-    guards = path.name == "trace.py"
     assert ("AssertionError" in names) == guards

@@ -48,6 +48,8 @@ ONE_ALGORITHM: dict[str, str] = {
 ONE_FILE_EACH: dict[str, str] = {
     "opdsl/blocks/pointwise": "one file for each block",
     "opdsl/cli": "one file for each command",
+    "opdsl/data/generate": "one file for each generator",
+    "opdsl/data/generate/problems": "one file for each problem, and what they share",
     "opdsl/ir": "one file for each question that is asked of a graph",
     "opdsl/syntax": "one file for each stage of the parser and of its recovery",
 }
@@ -86,8 +88,10 @@ def _tree(path: Path) -> ast.Module:
 # --- docstrings -------------------------------------------------------------------------------
 
 
-def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """Where a docstring stands, and its text."""
+def docstrings(path: Path, said: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Where a docstring stands, and its text; of modules that say a thing anywhere."""
+    if not said.search(path.read_text(encoding="utf-8")):
+        return  # most modules; to parse all of them takes long
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)
@@ -97,13 +101,13 @@ def docstrings(path: Path) -> Iterator[tuple[str, str]]:
 
 def templates(folder: str) -> list[str]:
     """Docstrings that follow the template of inputs and outputs."""
-    found = (y for x in sources() if folder_of(x) == folder for y in docstrings(x))
+    found = (y for x in sources() if folder_of(x) == folder for y in docstrings(x, TEMPLATE))
     return [where for where, text in found if TEMPLATE.search(text)]
 
 
 def repetitions(folder: str) -> list[str]:
     """Docstrings that lean on the one before."""
-    found = (y for x in sources() if folder_of(x) == folder for y in docstrings(x))
+    found = (y for x in sources() if folder_of(x) == folder for y in docstrings(x, AGAIN))
     return [where for where, text in found if AGAIN.match(text)]
 
 

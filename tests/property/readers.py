@@ -23,6 +23,7 @@ from opdsl.compiler import check
 from opdsl.data.io.dataset import open_dataset, stream_dataset
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
+from opdsl.data.io.rows.row_files import open_rows
 from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
@@ -180,6 +181,9 @@ def _meshes(folder: Path, ending: str) -> tuple[Path, ...]:
 
 def _open_and_stream(path: Path) -> None:
     open_dataset(path)
+    rows = open_rows(path)
+    if rows is not None:
+        rows.read([len(rows) - 1, 0])
     for piece in stream_dataset(path, size=2).pieces:
         assert piece.values
 

@@ -17,7 +17,7 @@ from opdsl.syntax.printer import format_text, print_file
 from opdsl.syntax.scan import pieces
 
 PROGRAMS = sorted((Path(__file__).parents[1] / "data" / "language").glob("*.op"))
-MUTATIONS = 2000
+MUTATIONS = 800
 SLOW_MUTATIONS = 100_000
 
 PADS = (
@@ -111,7 +111,7 @@ def printed_well(text):
 
 
 quick = settings(
-    max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 long = settings(quick, max_examples=5000)
 
@@ -193,8 +193,8 @@ def random_programs(count, seed):
 
 
 def test_a_longer_program_keeps_its_words_and_its_tree_when_it_is_laid_out_or_printed():
-    texts = random_programs(150, seed=0)
-    assert len(texts) == 150
+    texts = random_programs(80, seed=0)
+    assert len(texts) == 80
     for x in texts:
         laid_out_well(x)
         printed_well(x)

@@ -122,10 +122,13 @@ def test_members_are_the_modules_of_a_folder():
     assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
+        "advection",
         "allen_cahn",
         "burgers",
         "burgers_periodic",
         "darcy",
+        "fisher",
+        "fitzhugh_nagumo",
         "navier_stokes",
         "poisson",
         "poisson_shapes",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 SAMPLE, TIME, CHANNEL, POINT, COORDINATE = "sample", "time", "channel", "point", "coordinate"
-WORDS = (SAMPLE, TIME, CHANNEL, POINT, COORDINATE)  # an axis of a grid has the name of the program
+QUERY = "query"  # each row is one point of a sample; rows with equal inputs are one sample
+# an axis of a grid has the name that it has in the program
+WORDS = (SAMPLE, TIME, CHANNEL, POINT, COORDINATE, QUERY)
 
 # names of axes in files, in lower case
 SYNONYMS = {
@@ -45,6 +47,8 @@ class Target:
         output: whether it is an output.
         timed: whether it has a value at each step in time: an output of a rollout, and an input
             that does not come back.
+        mask: whether the array says which values of an input or output count; the name is then
+            `masks.NAME`.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Target:
     grid: tuple[str, ...] = ()
     output: bool = False
     timed: bool = False
+    mask: bool = False
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ def no_array(files: Files, target: Target, why: str) -> OpError:
     cure = (
         f'`data {{ fields {{ {target.name} = "{example}" }} }}` names the array of `{target.name}`'
     )
+    if target.mask:
+        name = target.name.removeprefix("masks.")
+        cure = f'`data {{ masks {{ {name} = "{example}" }} }}` names the mask of `{name}`'
     return fault(
         "OP0660",
         f"which array is {_role(target)} `{target.name}`? {why[0].upper()}{why[1:]}",
@@ -41,7 +44,7 @@ def ambiguous(
         "OP0661",
         f"the axes of `{piece.name}` {piece.stored} can be {ways}",
         notes=(f"it is for `{target.name}`, which is {wanted(target)}",),
-        helps=tuple(_block(piece, x) for x in possible),
+        helps=tuple(_block(target, piece, x) for x in possible),
         file=files.source,
     )
 
@@ -54,7 +57,8 @@ def no_reading(files: Files, target: Target, piece: ArrayPiece) -> OpError:
         f"the axes of `{piece.name}` {piece.stored} are not stated, and none that "
         f"`{target.name}` takes fit",
         notes=(f"`{target.name}` is {wanted(target)}",),
-        helps=tuple(_block(piece, x) for x in guesses) or ("change the space in the program",),
+        helps=tuple(_block(target, piece, x) for x in guesses)
+        or ("change the space in the program",),
         file=files.source,
     )
 
@@ -133,6 +137,8 @@ def wanted(target: Target) -> str:
 
 
 def _role(target: Target) -> str:
+    if target.mask:
+        return "the mask"
     if target.kind == "coordinates":
         return "the domain"
     return "the output" if target.output else "the input"
@@ -151,6 +157,6 @@ def _guesses(target: Target) -> list[AxisNames]:
     ]
 
 
-def _block(piece: ArrayPiece, axes: AxisNames) -> str:
-    name = piece.name if piece.name.isidentifier() else f'"{piece.name}"'
+def _block(target: Target, piece: ArrayPiece, axes: AxisNames) -> str:
+    name = piece.name if piece.name.isidentifier() else target.name
     return f"if so: `data {{ axes {{ {name} = {described(axes)} }} }}`"

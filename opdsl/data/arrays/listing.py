@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,12 +19,14 @@ class ArrayInfo:
         dtype: the number format in which `read` returns values.
         axes: the name of each axis, where the file states it; None for an axis without a name.
         attributes: text, numbers and lists of them.
+        by_rows: whether an entry of the first axis can be read without most of the others.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     axes: tuple[str | None, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    by_rows: bool = True
 
 
 class ArrayFile(Protocol):
@@ -55,3 +57,14 @@ class ArrayFile(Protocol):
             OpError: OP0610, the values are no numbers, are damaged, or do not fit into memory.
         """
         ...
+
+
+def in_a_row(rows: Sequence[int]) -> Iterator[range]:
+    """Group indices into ranges of consecutive ones; an empty range if there are none."""
+    if not rows:
+        yield range(0)
+    start = 0
+    for i in range(1, len(rows) + 1):
+        if i == len(rows) or rows[i] != rows[i - 1] + 1:
+            yield range(rows[start], rows[i - 1] + 1)
+            start = i

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from opdsl.data.arrays.axes import CHANNEL, POINT, SAMPLE, TIME, AxisNames, Target, Timing
 from opdsl.data.arrays.faults import disagree, no_window
-from opdsl.data.arrays.listing import ArrayFile
+from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.locate import unopened
+from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
+from opdsl.data.io.rows.unchanged import Unchanged
 
 Array = NDArray[Any]
 MOST_OPEN = 16  # files: systems allow a few hundred to a process
@@ -80,6 +83,7 @@ class MappedData:
         samples: number of trajectories, or of samples where there are no windows.
         starts: first times of the windows of a trajectory; one without windows.
         windows, steps: as in `ArrayMap`.
+        by_rows: whether samples can be read in any order without reading most of the others.
     """
 
     paths: tuple[Path, ...]
@@ -90,29 +94,42 @@ class MappedData:
     starts: tuple[int, ...]
     windows: Windows | None
     steps: int | None
+    by_rows: bool = True
 
     def __len__(self) -> int:
         """Number of samples: windows of all trajectories."""
         return self.samples * len(self.starts)
 
-    def read(self, start: int, stop: int) -> dict[str, Array | list[Array]]:
+    def read(
+        self, rows: Sequence[int], names: Collection[str] | None = None, files: Opened | None = None
+    ) -> dict[str, Array | list[Array]]:
         """Read samples.
+
+        Args:
+            rows: indices of samples.
+            names: inputs, outputs and domains to read; all if None.
+            files: those of the data set, which stay open; opened for this call if None.
 
         Returns:
             For each input and output (samples, channels, *grid), the times before the components
             where they are channels; for domains (samples, points, coordinates), or without samples
-            where all share them. A list of samples where the numbers of points differ.
+            where all share them; for masks that all share (1, channels, *grid). A list of samples
+            where the numbers of points differ.
 
         Raises:
             OpError: OP0610, the values are damaged or too many for the memory.
         """
-        size = (stop - start) * sum(self._numbers(x) for x in self.targets) * WIDEST
+        targets = [x for x in self.targets if names is None or x.name in names]
+        size = len(rows) * sum(self.numbers(x) for x in targets) * WIDEST
         if size > (cap := data_budget()):
-            raise too_large_for_memory(f"{stop - start} samples", size, cap, self.source)
-        with Opened(self.paths, self.source) as files:
-            return {x.name: self._values(x, files, start, stop) for x in self.targets}
+            helps = () if self.by_rows else (BY_ROWS,)
+            raise too_large_for_memory(f"{len(rows)} samples", size, cap, self.source, *helps)
+        if files is not None:
+            return {x.name: self._values(x, files, rows) for x in targets}
+        with Opened(self.paths, self.source) as opened:
+            return {x.name: self._values(x, opened, rows) for x in targets}
 
-    def _numbers(self, target: Target) -> int:
+    def numbers(self, target: Target) -> int:
         """Count the numbers of a sample of a target, by the first of its arrays."""
         total = 0
         for part in self.parts[target.name]:
@@ -124,29 +141,53 @@ class MappedData:
             total += whole
         return total
 
-    def _values(self, target: Target, files: Opened, start: int, stop: int) -> Array | list[Array]:
+    def _values(self, target: Target, files: Opened, rows: Sequence[int]) -> Array | list[Array]:
         parts = self.parts[target.name]
         if target.kind == "coordinates" and all(x.samples is None for x in parts):
             return np.concatenate([_shared(x, files) for x in parts], -1)
-        count = len(self.starts)
-        first, last = start // count, -(-stop // count)
-        columns = [list(_samples(x, files, first, last)) for x in parts]
-        # each has times, channels and places as its axes
-        joined = [np.concatenate(x, 1) for x in zip(*columns, strict=True)]
-        rows = [
-            self._window(joined[i // count - first], target, self.starts[i % count])
-            for i in range(start, stop)
-        ]
+        if target.mask and all(self._constant(x) for x in parts):
+            once = [_ordered(x, _read(x, x.pieces[0], files, {}))[0] for x in parts]
+            return np.concatenate(once, 1).reshape(1, -1, *once[0].shape[2:])
+        if self.windows is not None and any(TIME in x.axes for x in parts):
+            functions = self._windowed(self.windows, target, files, rows)
+        else:
+            functions = self._whole(target, files, rows)
         if target.kind == "coordinates":
-            rows = [np.moveaxis(x, 0, -1) for x in rows]
-        return rows if len({x.shape for x in rows}) > 1 else np.stack(rows)
+            functions = (np.moveaxis(x, 0, -1) for x in functions)
+        values = list(functions)
+        return values if len({x.shape for x in values}) > 1 else np.stack(values)
 
-    def _window(self, x: Array, target: Target, start: int) -> Array:
-        """Merge times (times, channels, *place) into channels, those of one window if there are."""
-        windows = self.windows
-        if windows is not None and len(x) > 1:
-            x = x[_times(windows, target, start, self.steps)]
-        return x.reshape(-1, *x.shape[2:])
+    def _constant(self, part: ArrayPart) -> bool:
+        """Whether an array is the same in all samples and windows."""
+        return part.samples is None and (self.windows is None or TIME not in part.axes)
+
+    def _whole(self, target: Target, files: Opened, rows: Sequence[int]) -> Iterator[Array]:
+        """Yield the functions of samples, their times merged into channels."""
+        for some in in_a_row([i // len(self.starts) for i in rows]):
+            yield from (x.reshape(-1, *x.shape[2:]) for x in self._read(target, files, some, None))
+
+    def _windowed(
+        self, windows: Windows, target: Target, files: Opened, rows: Sequence[int]
+    ) -> Iterator[Array]:
+        """Yield the windows of trajectories, of which no more times are read than they need."""
+        for trajectory, some in groupby(rows, lambda i: i // len(self.starts)):
+            times = [
+                _times(windows, target, self.starts[i % len(self.starts)], self.steps) for i in some
+            ]
+            first, last = min(map(min, times)), max(map(max, times))
+            (x,) = self._read(target, files, range(trajectory, trajectory + 1), (first, last + 1))
+            for moments in times:
+                part = x[[t - first for t in moments]]
+                yield part.reshape(-1, *part.shape[2:])
+
+    def _read(
+        self, target: Target, files: Opened, some: range, times: tuple[int, int] | None
+    ) -> list[Array]:
+        """Read trajectories in a row, or samples, as (times, channels, *place)."""
+        columns = [
+            _samples(x, files, some.start, some.stop, times) for x in self.parts[target.name]
+        ]
+        return [np.concatenate(x, 1) for x in zip(*columns, strict=True)]
 
 
 class Opened:
@@ -155,6 +196,7 @@ class Opened:
     def __init__(self, paths: Sequence[Path], source: str) -> None:
         self.paths, self.source = paths, source
         self._open: dict[int, tuple[ExitStack, ArrayFile]] = {}
+        self._unchanged = Unchanged()
 
     def __enter__(self) -> Self:
         return self
@@ -164,15 +206,27 @@ class Opened:
             held[0].close()
 
     def __getitem__(self, i: int) -> ArrayFile:
-        """Return the i-th file."""
+        """Return the i-th file.
+
+        Raises:
+            OpError: as `open_arrays`; OP0610, it was changed since it was first opened.
+        """
+        name = self.source if len(self.paths) == 1 else str(self.paths[i])
+        try:
+            self._unchanged.refuse_changed(self.paths[i], name)
+        except OSError as error:
+            raise unopened(error, name) from error
         if i not in self._open:
             if len(self._open) == MOST_OPEN:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest)[0].close()
-            name = self.source if len(self.paths) == 1 else str(self.paths[i])
             stack = ExitStack()
             self._open[i] = stack, stack.enter_context(open_arrays(self.paths[i], name))
         return self._open[i][1]
+
+    def forked(self) -> None:
+        """Open the files anew in a process that was forked from the one that had opened them."""
+        self._open = {}
 
     def list(self) -> Files:
         """List the arrays of all files, without reading values.
@@ -200,8 +254,26 @@ def plan(files: Files, map_: ArrayMap, targets: Sequence[Target]) -> MappedData:
     parts = {x.name: tuple(part_of(files, x, map_.fields, map_.axes, map_.timing)) for x in targets}
     samples = _agreed(files, parts)
     starts = _starts(files, map_, parts)
-    where = files.paths, files.source
-    return MappedData(*where, tuple(targets), parts, samples, starts, map_.windows, map_.steps)
+    by_rows = all(_by_rows(files, y) for x in parts.values() for y in x)
+    return MappedData(
+        tuple(files.paths),
+        files.source,
+        tuple(targets),
+        parts,
+        samples,
+        starts,
+        map_.windows,
+        map_.steps,
+        by_rows,
+    )
+
+
+def _by_rows(files: Files, part: ArrayPart) -> bool:
+    """Whether a sample of some channels can be read without most of the others."""
+    outermost = SAMPLE not in part.axes or not part.axes.index(SAMPLE)
+    return part.alone or (
+        outermost and all(files.arrays[x.file][x.name].by_rows for x in part.pieces)
+    )
 
 
 def _agreed(files: Files, parts: Mapping[str, Sequence[ArrayPart]]) -> int:
@@ -244,10 +316,13 @@ def _times(windows: Windows, target: Target, start: int, rollout: int | None) ->
 # ---------------------------------------------------------------------------------------- values
 
 
-def _samples(part: ArrayPart, files: Opened, first: int, last: int) -> Iterator[Array]:
-    """Yield samples as (times, channels, *place)."""
+def _samples(
+    part: ArrayPart, files: Opened, first: int, last: int, times: tuple[int, int] | None
+) -> Iterator[Array]:
+    """Yield samples as (times, channels, *place); of times only those of a window."""
+    inner = {} if times is None or TIME not in part.axes else {TIME: slice(*times)}
     if part.samples is None:
-        once = _ordered(part, _read(part, part.pieces[0], files, None))[0]
+        once = _ordered(part, _read(part, part.pieces[0], files, inner))[0]
         yield from (once for _ in range(first, last))
         return
     before = 0
@@ -256,24 +331,36 @@ def _samples(part: ArrayPart, files: Opened, first: int, last: int) -> Iterator[
         low, high = max(first - before, 0), min(last - before, count)
         before += count
         if low < high:
-            rows = slice(low, high) if SAMPLE in part.axes else None
-            yield from _ordered(part, _read(part, piece, files, rows))
+            outer = {SAMPLE: slice(low, high)} if SAMPLE in part.axes else {}
+            yield from _ordered(part, _read(part, piece, files, outer | inner))
+
+
+def read_samples(part: ArrayPart, files: Opened, first: int, last: int) -> Array:
+    """Read samples in a row as (samples, times, channels, *place)."""
+    before, blocks = 0, []
+    for piece in part.pieces:
+        count = part.count_of(piece)
+        low, high = max(first - before, 0), min(last - before, count)
+        before += count
+        if low < high:
+            blocks.append(_ordered(part, _read(part, piece, files, {SAMPLE: slice(low, high)})))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _shared(part: ArrayPart, files: Opened) -> Array:
     """Read coordinates that all samples share, (points, coordinates)."""
-    x = _ordered(part, _read(part, part.pieces[0], files, None))[0]
+    x = _ordered(part, _read(part, part.pieces[0], files, {}))[0]
     return np.moveaxis(x[0], 0, -1)
 
 
-def _read(part: ArrayPart, piece: ArrayPiece, files: Opened, rows: slice | None) -> Array:
-    """Read an array with the index of its reference, and only these samples."""
+def _read(part: ArrayPart, piece: ArrayPiece, files: Opened, some: Mapping[str, slice]) -> Array:
+    """Read an array with the index of its reference, and only `some` entries of its axes."""
     shape, index = piece.stored, list(part.index)
     index += [slice(None)] * (len(shape) - len(index))
     kept = [i for i, x in enumerate(index) if isinstance(x, slice)]
-    if rows is not None:
-        axis = kept[part.axes.index(SAMPLE)]
-        index[axis] = _rows(index[axis], shape[axis], rows)
+    for name, entries in some.items():
+        axis = kept[part.axes.index(name)]
+        index[axis] = _part_of(index[axis], shape[axis], entries)
     slices = [x if isinstance(x, slice) else slice(x, x + 1 or None) for x in index]
     positive = [_ascending(x, n) for x, n in zip(slices, shape, strict=True)]
     values = files[piece.file].read(piece.name, [x for x, _ in positive])
@@ -282,10 +369,10 @@ def _read(part: ArrayPart, piece: ArrayPiece, files: Opened, rows: slice | None)
     return values[tuple(slice(None) if i in kept else 0 for i in range(len(shape)))]
 
 
-def _rows(index: int | slice, n: int, rows: slice) -> slice:
-    """Return the rows of a sliced axis as a slice of the whole axis."""
+def _part_of(index: int | slice, n: int, entries: slice) -> slice:
+    """Return the entries of a sliced axis as a slice of the whole axis."""
     assert isinstance(index, slice)
-    chosen = range(n)[index][rows]
+    chosen = range(n)[index][entries]
     stop = chosen.stop if chosen.stop >= 0 else None
     return slice(chosen.start, stop, chosen.step)
 

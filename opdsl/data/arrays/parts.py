@@ -13,6 +13,7 @@ from opdsl.data.arrays.axes import (
     CHANNEL,
     COORDINATE,
     POINT,
+    QUERY,
     SAMPLE,
     TIME,
     AxisNames,
@@ -77,6 +78,7 @@ class ArrayPart:
         axes: of each of them, after indexing.
         places: the axes of the target that are neither samples nor times nor channels.
         alone: whether the only array has no axis of samples and is for all samples.
+        by_query: whether each sample is a row of its own, with one point.
     """
 
     text: str
@@ -85,6 +87,7 @@ class ArrayPart:
     axes: AxisNames
     places: tuple[str, ...]
     alone: bool
+    by_query: bool = False
 
     @property
     def samples(self) -> int | None:
@@ -136,9 +139,13 @@ def _part(
 ) -> ArrayPart:
     pieces = tuple(_pieces(files, target, reference))
     meaning = _axes(files, target, reference, pieces[0], axes, arrays, timing)
-    _check(files, target, reference, pieces, meaning)
+    by_query, places = QUERY in meaning, target.places
+    if by_query:
+        meaning = tuple(SAMPLE if x == QUERY else x for x in meaning)
+        places = tuple(x for x in places if x != POINT)
+    _check(files, target, reference, pieces, meaning, places)
     alone = SAMPLE not in meaning and len(pieces) == 1 and not reference.several
-    return ArrayPart(reference.text, reference.index, pieces, meaning, target.places, alone)
+    return ArrayPart(reference.text, reference.index, pieces, meaning, places, alone, by_query)
 
 
 def _by_name(files: Files, target: Target) -> tuple[str, ...]:
@@ -225,7 +232,7 @@ def _given(
     files: Files, target: Target, reference: ArrayReference, piece: ArrayPiece, axes: AxisNames
 ) -> AxisNames:
     """Return the axes that the program gives, without those that the index drops."""
-    allowed = {SAMPLE, TIME, CHANNEL, POINT, COORDINATE, *target.grid}
+    allowed = {SAMPLE, TIME, CHANNEL, POINT, COORDINATE, QUERY, *target.grid}
     for x in axes:
         if x not in allowed:
             raise unknown_axis(files, target, x, piece)
@@ -251,11 +258,12 @@ def _check(
     reference: ArrayReference,
     pieces: Sequence[ArrayPiece],
     axes: AxisNames,
+    places: tuple[str, ...],
 ) -> None:
     """Refuse axes that are not those of the target, and arrays that differ."""
     first = pieces[0]
-    absent = [x for x in target.places if x not in axes]
-    extra = [x for x in axes if x not in {SAMPLE, TIME, CHANNEL, *target.places}]
+    absent = [x for x in places if x not in axes]
+    extra = [x for x in axes if x not in {SAMPLE, TIME, CHANNEL, *places}]
     twice = [x for x in set(axes) if x != POINT and axes.count(x) > 1]
     for some, why in ((absent, "lacks"), (extra, "does not take"), (twice, "has twice")):
         if some:

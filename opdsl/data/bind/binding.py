@@ -7,22 +7,30 @@ from typing import Any
 
 import torch
 
+from opdsl.data.bind.finite_values import bad_values
+from opdsl.data.bind.masks import (
+    REFUSED,
+    MissingValues,
+    empty_samples,
+    fill_missing,
+    joined_mask,
+    masked_weights,
+)
 from opdsl.data.bind.point_sets import (
     PointsRequest,
     choose_point_set,
     geometries_of,
     grid_mismatch,
-    point_weights,
     points_mismatch,
     value_count_fault,
+    weights_on_points,
 )
 from opdsl.data.bind.samples import FieldRequest, Fields, Role, Samples, TimeSteps
 from opdsl.data.bind.suspects import zero_truth_warnings
 from opdsl.data.derive.coarsen import size_text
-from opdsl.data.io.float_range import too_large, too_small
 from opdsl.data.io.pairs import LAST
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
-from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values, split_samples
+from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 
@@ -35,6 +43,9 @@ def bind_fields(
     outputs: Sequence[FieldRequest],
     mapping: Mapped | None = None,
     sites: Sequence[PointsRequest] = (),
+    missing: MissingValues = REFUSED,
+    *,
+    judged: bool = True,
 ) -> Samples:
     """Bind the fields of a file to the inputs and outputs of a model.
 
@@ -47,6 +58,14 @@ def bind_fields(
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
     which the fields are that the model takes on it, or the only one of the file, or the only one on
     which the model takes fields.
+
+    Args:
+        fields: of a data set.
+        inputs: of the model.
+        outputs: of the model.
+        mapping: name of an input, output or domain -> fields.
+        sites: the domains of points of the model.
+        judged: whether values are looked at; those of batches have been.
 
     Raises:
         OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
@@ -61,12 +80,20 @@ def bind_fields(
     faults = list(_strangers(fields, valid_names, mapping))
     choices = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
     where, places = _grounds(fields, ports, sites, choices, mapping, faults)
-    ins = _side(fields, inputs, "input", choices, where, faults)
-    outs = _side(fields, outputs, "output", choices, where, faults)
+    used = [{y for x in side for y in choices[x.name] or ()} for side in (inputs, outputs)]
+    fields, lost = fill_missing(fields, *used, missing)
+    masks: dict[str, Values] = {}
+    ins = _side(fields, inputs, "input", choices, where, masks, faults, judged=judged)
+    outs = _side(fields, outputs, "output", choices, where, masks, faults, judged=judged)
     warnings = [x for x in faults if x.severity != "error"]
     if len(faults) > len(warnings):
         raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
     timed = {x.name for x in outputs if x.steps}
+    weights = masked_weights(
+        dict(weights_on_points(ports, ins | outs, sites, places, fields.source)), masks
+    )
+    notes = [*zero_truth_warnings(outs, timed, fields, masks), *empty_samples(fields, masks, outs)]
+    notes = notes if judged else []
     return Samples(
         ins,
         outs,
@@ -78,9 +105,10 @@ def bind_fields(
         places,
         tuple(x.name for x in sites if x.required),
         {x.name: x.domain for x in ports if x.domain in places},
-        dict(_weights(ports, ins | outs, sites, places, fields.source)),
-        tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),
+        weights,
+        tuple(dict.fromkeys([*warnings, *notes])),
         fields.windows,
+        lost,
     )
 
 
@@ -119,25 +147,6 @@ def _grounds(
     return where, places
 
 
-def _weights(
-    ports: Sequence[FieldRequest],
-    values: Mapping[str, Values],
-    sites: Sequence[PointsRequest],
-    places: Mapping[str, Geometries],
-    source: str,
-) -> Iterator[tuple[str, Values]]:
-    """Yield quadrature weights of inputs and outputs on points with unequal weights."""
-    weights_by_domain = {
-        x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places
-    }
-    for port in ports:
-        weights = weights_by_domain.get(port.domain)
-        if weights is not None:
-            x, rows = values[port.name], [w[None].float() for w in weights]
-            rows = rows * len(x) if len(rows) == 1 else rows
-            yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
-
-
 def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
     """Refuse a wrong number of axes once: all fields of a file lie on one grid."""
     axes = len(fields.axes)
@@ -156,9 +165,12 @@ def _side(
     role: Role,
     choice: FieldChoice,
     where: Mapping[str, str],
+    masks: dict[str, Values],
     faults: list[Diagnostic],
+    *,
+    judged: bool,
 ) -> dict[str, Values]:
-    """Bind all ports of one side (inputs or outputs); append diagnostics to `faults`."""
+    """Bind all ports of one side (inputs or outputs); add to `masks` and `faults`."""
     bound: dict[str, Values] = {}
     field_names = [n for names in choice.values() for n in names or ()]
     for port in ports:
@@ -167,9 +179,14 @@ def _side(
             faults.append(_unmarked(fields, port, role, field_names))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
-        wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
+        if judged:
+            wrong = wrong or [y for n in names for y in bad_values(fields, n, role)]
         if all(x.severity == "warning" for x in wrong):
-            bound[port.name] = _in_time(port, role, [_single(fields.values[n]) for n in names])
+            values = [fields.values[n] for n in names]
+            bound[port.name] = _in_time(port, role, [_single(x) for x in values])
+            mask = joined_mask([fields.masks.get(n) for n in names], values)
+            if mask is not None:
+                masks[port.name] = _in_time(port, role, [mask])
         faults.extend(wrong)
     return bound
 
@@ -282,28 +299,6 @@ def _too_short(
         f"{_listed(names)} has {_count(have, 'step')} in time{left_out}, "
         f"`rollout` asks for {steps.count}",
         helps=tuple(Help(x) for x in (cure if have > steps.skipped else ("lower `data.start`",))),
-        file=fields.source,
-    )
-
-
-def _bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
-    """Yield diagnostics of values that float32 cannot hold or that are not finite."""
-    diagnostic = _not_finite(fields, name) or too_large(fields, name)
-    diagnostic = diagnostic or too_small(fields, name, needed=role == "output")
-    if diagnostic:
-        yield diagnostic
-
-
-def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
-    bad = map_values(fields.values[name], lambda x: ~torch.isfinite(x))
-    count = int(all_values(bad).sum())
-    if not count:
-        return None
-    first = fields.start + next(i for i, x in enumerate(split_samples(bad)) if x.any())
-    return Diagnostic(
-        "OP0612",
-        f"`{name}` holds {_count(count, 'value')} not finite, first in sample {first}",
-        helps=(Help("leave such samples out of the file: a model cannot learn from them"),),
         file=fields.source,
     )
 

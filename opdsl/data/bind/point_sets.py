@@ -273,3 +273,22 @@ def grid_mismatch(port: FieldRequest, names: Sequence[str], fields: Fields) -> s
 
 def _axes(x: Values) -> int:
     return 1 if isinstance(x, Packed) else all_values(x).ndim - 2
+
+
+def weights_on_points(
+    ports: Sequence[FieldRequest],
+    values: Mapping[str, Values],
+    sites: Sequence[PointsRequest],
+    places: Mapping[str, Geometries],
+    source: str,
+) -> Iterator[tuple[str, Values]]:
+    """Yield quadrature weights of inputs and outputs on points with unequal weights."""
+    weights_by_domain = {
+        x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places
+    }
+    for port in ports:
+        weights = weights_by_domain.get(port.domain)
+        if weights is not None:
+            x, rows = values[port.name], [w[None].float() for w in weights]
+            rows = rows * len(x) if len(rows) == 1 else rows
+            yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]

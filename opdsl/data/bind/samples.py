@@ -52,6 +52,10 @@ class Fields:
         mapped: whether the names are those of the inputs, outputs and domains of the model.
         notes: about the layout that is assumed, for the user.
         windows: how many samples in a row are windows of one trajectory.
+        masks: field -> which of its values count, (samples, channels or 1, *grid) or packed, bool;
+            all of them where it is not there.
+        query_rows: which row of the file each point is, those of the first sample first, where a
+            row is a query; (queries,).
     """
 
     name: str
@@ -72,6 +76,30 @@ class Fields:
     mapped: bool = False
     notes: tuple[Diagnostic, ...] = ()
     windows: int = 1
+    masks: Mapping[str, Values] = field(default_factory=dict)
+    query_rows: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MissingCount:
+    """How much is missing of an input or output.
+
+    Attributes:
+        values: missing values.
+        samples: samples with missing values.
+        total: samples.
+        outcome: what becomes of the values, in words.
+    """
+
+    values: int
+    samples: int
+    total: int
+    outcome: str
+
+    def plus(self, other: MissingCount) -> MissingCount:
+        """Add the counts of other samples."""
+        values, samples = self.values + other.values, self.samples + other.samples
+        return MissingCount(values, samples, self.total + other.total, self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +150,12 @@ class Samples:
         required: the domains whose points are arguments of the model.
         homes: input or output on points -> its domain.
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
-            area or volume that each point stands for; those without are not there.
+            area or volume that each point stands for; those without are not there. What is masked
+            has the weight zero: (samples, channels or 1, *grid), with steps in time as the values;
+            bool where there are no lengths, areas or volumes.
         warnings: about the values, for the user.
         windows: as in `Fields`.
+        missing: field -> how many of its values are missing, where these are masked.
     """
 
     inputs: dict[str, Values]
@@ -140,6 +171,7 @@ class Samples:
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     windows: int = 1
+    missing: Mapping[str, MissingCount] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return count_samples(self.inputs | self.outputs, self.places)
@@ -178,9 +210,7 @@ class Samples:
             inputs={k: select(x, rows) for k, x in self.inputs.items()},
             outputs={k: select(x, rows) for k, x in self.outputs.items()},
             places={k: select_geometries(x, rows) for k, x in self.places.items()},
-            weights={
-                k: select(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
-            },
+            weights={k: select(x, rows) if _own(x) else x for k, x in self.weights.items()},
         )
 
     def at(self, resolution: Resolution) -> Samples:
@@ -197,9 +227,15 @@ class Samples:
         return replace(coarse, resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
-        """Apply `change` to every input and output; all must be on grids."""
+        """Apply `change` to every input, output and mask; all must be on grids."""
         return replace(
             self,
             inputs={k: change(all_values(x)) for k, x in self.inputs.items()},
             outputs={k: change(all_values(x)) for k, x in self.outputs.items()},
+            weights={k: change(all_values(x)) for k, x in self.weights.items()},
         )
+
+
+def _own(weights: Values) -> bool:
+    """Whether each sample has its own weights."""
+    return isinstance(weights, Packed) or len(weights) > 1

@@ -3,14 +3,14 @@
 Such samples are reported and never dropped.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.diagnostics import Diagnostic, Help
-from opdsl.nn.points.batch import Values, split_samples
+from opdsl.nn.points.batch import Values, all_values, split_samples
 from opdsl.nn.points.packed import Packed
 
 FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
@@ -18,6 +18,9 @@ FEWEST = 16  # samples; fewer do not say what is usual
 FLOOR = 0.02  # least deviation, in units of a sample's own size: no alarm about rounding
 MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
 SHOWN = 5
+PIECE = 64  # samples converted to float64 at a time
+
+SizesAndEnds = tuple[Tensor, Tensor, Tensor]
 
 
 def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
@@ -29,7 +32,16 @@ def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[i
     deviation, and FLOOR at least.
     """
     judged = [x for n, x in values.items() if roles[n] != "input" and len(x) >= FEWEST]
-    far = [odd for x in judged for odd in _far(x)]
+    return far_samples([sizes_and_ends(x) for x in judged])
+
+
+def far_samples(statistics: Iterable[SizesAndEnds]) -> tuple[int, ...]:
+    """Indices of samples of which a statistic is far from those of the others.
+
+    Args:
+        statistics: of each output, all its samples together.
+    """
+    far = [odd for x in statistics if len(x[0]) >= FEWEST for odd in _far(*x)]
     return tuple(sorted({int(i) for odd in far for i in odd.nonzero()}))
 
 
@@ -50,7 +62,10 @@ def suspects_warning(fields: Fields) -> Diagnostic | None:
 
 
 def zero_truth_warnings(
-    outputs: Mapping[str, Values], timed: Container[str], fields: Fields
+    outputs: Mapping[str, Values],
+    timed: Container[str],
+    fields: Fields,
+    masks: Mapping[str, Values] | None = None,
 ) -> Iterator[Diagnostic]:
     """Yield the warnings OP0631 about samples whose truth, or a step of it, is zero everywhere.
 
@@ -58,22 +73,47 @@ def zero_truth_warnings(
         outputs: the outputs for training, (samples, channels, *grid) or packed.
         timed: names of outputs with a time axis after the sample axis.
         fields: the fields of the file that the outputs are from.
+        masks: output -> which of its values count, all if it is not there; what has no value that
+            counts is not reported.
     """
+    for name, indices in zero_truths(outputs, timed, fields.start, masks).items():
+        yield zero_truth_warning(name, indices, fields.source, timed=name in timed)
+
+
+def zero_truths(
+    outputs: Mapping[str, Values],
+    timed: Container[str],
+    start: int,
+    masks: Mapping[str, Values] | None = None,
+) -> dict[str, list[int]]:
+    """Return the samples whose truth, or a step of it, is zero everywhere, for each output.
+
+    Args:
+        outputs, timed, masks: as for `zero_truth_warnings`.
+        start: how many samples come before.
+    """
+    zero = {}
     for name, x in outputs.items():
-        zero = ~_any(x, 2 if name in timed else 1)
-        indices = [fields.start + i for i in zero.nonzero().flatten().tolist()]
-        if not indices:
-            continue
-        noun = "sample" if len(indices) == 1 else "samples"
-        where = "in a step of" if name in timed else "in"
-        yield Diagnostic(
-            "OP0631",
-            f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
-            notes=("relative errors need a truth that is not zero: their means leave it out",),
-            helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
-            severity="warning",
-            file=fields.source,
-        )
+        axes, mask = 2 if name in timed else 1, (masks or {}).get(name)
+        zero[name] = ~_any(x, axes) if mask is None else _vanishing(x, mask, axes)
+    rows = {k: [start + i for i in x.nonzero().flatten().tolist()] for k, x in zero.items()}
+    return {k: x for k, x in rows.items() if x}
+
+
+def zero_truth_warning(
+    name: str, indices: Sequence[int], source: str, *, timed: bool
+) -> Diagnostic:
+    """Make the warning OP0631 about the samples `indices` of an output."""
+    noun = "sample" if len(indices) == 1 else "samples"
+    where = "in a step of" if timed else "in"
+    return Diagnostic(
+        "OP0631",
+        f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
+        notes=("relative errors need a truth that is not zero: their means leave it out",),
+        helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
+        severity="warning",
+        file=source,
+    )
 
 
 def _any(x: Values, axes: int) -> Tensor:
@@ -83,25 +123,37 @@ def _any(x: Values, axes: int) -> Tensor:
     return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
 
 
+def _vanishing(x: Values, mask: Values, axes: int) -> Tensor:
+    """Whether the values that count, of which there are some, are zero in a sample or a step."""
+    if isinstance(x, Packed):
+        pairs = zip(x.parts, split_samples(mask), strict=True)
+        return torch.stack([~(y != 0)[m.expand_as(y)].any() & m.any() for y, m in pairs])
+    valid = all_values(mask).expand_as(x)
+    some, known = ((y.flatten(axes).any(axes)) for y in ((x != 0) & valid, valid))
+    return (~some & known).reshape(len(x), -1).any(1)
+
+
 def _listed(indices: Sequence[int]) -> str:
     return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
 
 
-def _far(x: Values) -> list[Tensor]:
+def sizes_and_ends(x: Values) -> SizesAndEnds:
+    """Root mean square, least and largest value of each sample; (samples,) each, float64."""
+    parts = split_samples(x) if isinstance(x, Packed) else torch.split(x, PIECE)
+    statistics = [_size_and_ends(y[None] if isinstance(x, Packed) else y) for y in parts]
+    size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))
+    return size, low, high
+
+
+def _far(size: Tensor, low: Tensor, high: Tensor) -> list[Tensor]:
     """Whether each of the three statistics of a sample is far from the median; (samples,) bool."""
-    if isinstance(x, Packed):
-        statistics = [_size_and_ends(y[None]) for y in split_samples(x)]
-        size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))
-    else:
-        size, low, high = _size_and_ends(x)
     # a value that is not finite is reported as an error where the field is used
     sound = size.isfinite()
     numbers = (size.log(), low / size, high / size)
     return [(_deviation(s).abs() > FAR) & sound for s in numbers]
 
 
-def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Root mean square, least and largest value of each sample; (samples,) each."""
+def _size_and_ends(x: Tensor) -> SizesAndEnds:
     flat = x.flatten(1).to(torch.float64)
     size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     low, high = flat.aminmax(dim=1)

@@ -122,6 +122,6 @@ DISTRIBUTION = Option(
     "in",
     choices=("in", "out"),
 )
-WORKERS = Option("workers", int, "Threads that compute samples in parallel.", "N", 2)
+WORKERS = Option("workers", int, "Processes that compute samples in parallel.", "N", 2)
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

@@ -12,13 +12,31 @@ def _generate(**options: Any) -> GeneratedFile:
 
 
 GENERATOR = Generator(
-    description="""Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.""",
+    description="""Darcy flow: -div(a grad u) = 1, u = 0 at the boundary of the unit square.
+
+    `--dims` 1 and 3: on the unit interval and on the unit cube. Input: coefficient (a), 12 where
+    psi >= 0 and 3 elsewhere (`--kind piecewise`), or exp(psi) (`lognormal`), with the Gaussian
+    field psi of the law N(0, 3^(4 - d) (-Laplace + 9)^-2), no flux and no mean; d is the number of
+    axes. Output: pressure (u). On the interval by exact integrals; on the square and the cube by
+    differences on a fine grid, with a direct method or conjugate gradients and a fast Poisson
+    solver, the error of which is O(h) where a jumps and O(h^2) elsewhere. Checks: the residual, the
+    maximum principle, the order of convergence, and on the interval differences of every sample.
+
+    Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2; Raonic et al. 2023, arXiv:2302.01178.
+    """,
     suffix=".h5",
     generate=_generate,
     options=(
         Option("resolution", int, "Points on each axis.", "N"),
         SAMPLES,
-        Option("fine", int, "Points on each axis of the solver; 129 or more.", "M", optional=True),
+        Option("dims", int, "The number of axes: 1, 2 or 3.", "D", 2),
+        Option(
+            "fine",
+            int,
+            "Points on each axis of the solver; at least 8193, 129 or 65, by the number of axes.",
+            "M",
+            optional=True,
+        ),
         Option(
             "kind",
             str,

@@ -30,8 +30,8 @@ GENERATOR = Generator(
     instead, vorticity, at F + 1 times with equal distances. Method: Fourier, free of aliasing, with
     exponential time differencing of fourth order. Checks: the decay of a Taylor-Green vortex in
     closed form, half the steps for the first sample, and the spectrum of each sample. Files of one
-    seed hold the same functions at every resolution. A sample takes about 10 s on one core with the
-    first forcing at nu = 0.001, and 40 s with the second one.
+    seed hold the same functions at every resolution. A sample takes 7.4 s of processor time (AVX2)
+    with the first forcing at nu = 0.001, and 25 s with the second one.
 
     Source: Li et al. 2021, arXiv:2010.08895, sec. 5.3 and app. A.3.3; Li et al. 2021,
     arXiv:2111.03794 (PINO), the Kolmogorov flow; Kochkov et al. 2021, arXiv:2102.01010, the drag.

@@ -29,8 +29,8 @@ GENERATOR = Generator(
     writes one of the sets instead of all. A file that the folder has already, of equal settings, is
     not computed again: an interrupted command continues where it was. The sets are those of
     `poisson`, `wave`, `transport`, `allen-cahn`, `shear-layer` (navier-stokes) and `darcy
-    --scale`; their help has equations, sources and checks. The numbers of the laws have not been
-    compared with the published files. All of them take about 4 hours on one core, most of it for
+    --scale`; their help has equations, sources and checks. `docs/generators.md` compares them
+    with what is published. All of them take about 3 hours of processor time (AVX2), most of it for
     `navier-stokes`.
 
     Source: Raonic et al. 2023, arXiv:2302.01178; the flow around airfoils is left out.

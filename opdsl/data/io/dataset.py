@@ -6,7 +6,7 @@ stores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -26,7 +26,7 @@ from opdsl.data.io.joining import fingerprint, join_points, join_values, refuse_
 from opdsl.data.io.locate import data_files, unopened, unreadable
 from opdsl.data.io.unknown_layout import STATE_FIELDS, UnknownLayoutError, unknown_layout
 from opdsl.diagnostics import Help, OpError, fault
-from opdsl.nn.points.batch import all_values
+from opdsl.nn.points.batch import Values, all_values
 
 NOT_STATED = "which arrays are inputs and outputs is not stated"
 
@@ -131,7 +131,7 @@ def _stream(path: Path, source: str, size: int, alone: int | None) -> Pieces | N
     """Stream the samples of one file; None if it cannot be read piece by piece."""
     try:
         with open_data_file(path, source) as file:
-            form = _format(file)
+            form = format_of(file)
             return None if form.stream is None else form.stream(file, size, alone)
     except UnknownLayoutError as error:
         raise _with_listing(error, path, source) from error
@@ -147,15 +147,19 @@ def _pieces(parts: Sequence[Pieces], names: Sequence[str], source: str) -> Itera
         for piece in pieces:
             first = first or piece
             refuse_other_layout(first, piece, name)
-            yield _piece(piece, source, start)
+            yield fields_of(piece, source, start)
             start += len(piece)
 
 
-def _piece(part: FileFields, source: str, start: int) -> Fields:
-    grid = next((all_values(x).shape[2:] for x in part.values.values()), ())
+def fields_of(
+    part: FileFields, source: str, start: int, values: Mapping[str, Values] | None = None
+) -> Fields:
+    """Return some samples of a file as fields without a fingerprint; or these values of them."""
+    values = part.values if values is None else values
+    grid = next((all_values(x).shape[2:] for x in values.values()), ())
     return Fields(
         name=part.name,
-        values=dict(part.values),
+        values=dict(values),
         roles=dict(part.roles),
         axes=part.axes,
         resolution=tuple(grid),
@@ -191,14 +195,14 @@ def _read_all(files: Sequence[Path], source: str, options: ReadOptions) -> list[
 def _read(path: Path, source: str, options: ReadOptions) -> FileFields:
     try:
         with open_data_file(path, source) as file:
-            return _format(file).read(file, options)
+            return format_of(file).read(file, options)
     except UnknownLayoutError as error:
         raise _with_listing(error, path, source) from error
     except OSError as error:
         raise unopened(error, source) from error
 
 
-def _format(file: DataFile) -> Format:
+def format_of(file: DataFile) -> Format:
     """Return the first format that matches a file.
 
     Raises:

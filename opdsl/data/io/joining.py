@@ -23,18 +23,33 @@ def fingerprint(
 
     Where there are points, it includes their coordinates and the numbers of points of the samples.
     """
-    digest = hashlib.sha256()
+    digest = FieldsDigest()
     for name in sorted(values):
         x = values[name]
         if isinstance(x, Packed):
             digest.update(f"{x.sizes}|".encode())
             x = x.values
-        x = x.contiguous()
-        digest.update(f"{name}|{x.dtype}|{tuple(x.shape)}|".encode())
-        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+        digest.field(name, x.dtype, x.shape)
+        digest.values(x)
     for name, placed in sorted((places or {}).items()):
         digest.update(name.encode() + b"".join(x.key for x in placed))
     return digest.hexdigest()
+
+
+class FieldsDigest:
+    """The fingerprint of fields, which are added in the order of their names, piece after piece."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.update, self.hexdigest = self._digest.update, self._digest.hexdigest
+
+    def field(self, name: str, dtype: torch.dtype, shape: Sequence[int]) -> None:
+        """Begin a field, whose values come next."""
+        self.update(f"{name}|{dtype}|{tuple(shape)}|".encode())
+
+    def values(self, x: Tensor) -> None:
+        """Add values of the field, some samples in a row."""
+        self.update(x.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> None:

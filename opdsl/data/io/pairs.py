@@ -5,15 +5,20 @@ The formats `pt` and `npz` share this: which axes are channels, times and grid, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, Resolution, every_kth
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import ReadOptions
+from opdsl.data.io.memory_budget import is_out_of_memory, out_of_memory
 from opdsl.data.io.unknown_layout import unknown_layout
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
@@ -73,6 +78,43 @@ def pair(
         layout=layout,
         times={k: np.arange(float(n)) for k, n in steps.items() if k in values and n > 1},
     )
+
+
+class PairRows:
+    """The samples of a pair of arrays in an open file, which are read in any order."""
+
+    def __init__(
+        self, arrays: ArrayFile, names: Sequence[str], stem: str, options: ReadOptions
+    ) -> None:
+        self._arrays, self._names, self._stem, self._options = arrays, names, stem, options
+
+    @classmethod
+    def of(cls, arrays: ArrayFile, stem: str, options: ReadOptions) -> PairRows | None:
+        """Return the pair of a file; None if it has none, or it must be read whole."""
+        plain = {k: x for k, x in arrays.arrays.items() if x.dtype.kind in "biuf" and "/" not in k}
+        shapes = {k: torch.empty(x.shape, device="meta") for k, x in plain.items()}
+        names = streamable(shapes, options.input_axes)
+        if names is None or not all(plain[k].by_rows for k in names):
+            return None
+        return cls(arrays, list(names), stem, options)
+
+    def __len__(self) -> int:
+        return self._arrays.arrays["x"].shape[0]
+
+    def read(self, rows: Sequence[int], names: Collection[str] | None = None) -> FileFields:
+        """Read samples; see `opdsl.data.io.formats.RowReader`."""
+        options = self._options
+        wanted = [k for k in self._names if k in ROLES or names is None or k in names]
+        tensors = {k: self._some(k, rows) for k in wanted}
+        part = options.resolution, None, options.input_axes, options.layout
+        fields = pair(self._stem, tensors, self._arrays.source, *part)
+        if names is None:
+            return fields
+        return replace(fields, values={k: x for k, x in fields.values.items() if k in names})
+
+    def _some(self, name: str, rows: Sequence[int]) -> Tensor:
+        parts = [self._arrays.read(name, [slice(x.start, x.stop)]) for x in in_a_row(rows)]
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def streamable(tensors: Mapping[str, Tensor], input_axes: int | None) -> dict[str, Tensor] | None:
@@ -149,6 +191,8 @@ def reading(source: str, library: str) -> Iterator[None]:
         raise _damaged(source, str(error)) from error
     # torch, zipfile and NumPy raise a dozen types, depending on which byte is broken
     except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(source) from error
         text = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
         raise _damaged(source, "", (f"{library} says: {text}",) if text else ()) from error
 

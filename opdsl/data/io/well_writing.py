@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, layout_text
 from opdsl.data.io.hdf5.hdf5_writing import new_hdf5, write_errors
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 LAYOUT = "opdsl_layout"
 ROLE = "opdsl_role"

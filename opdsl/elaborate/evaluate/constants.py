@@ -14,28 +14,20 @@ from opdsl.syntax import tree
 def constant(expr: tree.Expr) -> object:
     """Return the plain value of an expression of literals: number, truth value, text, list.
 
-    A call in a list, `[reflect(x)]`, stays a text, see `CallText`.
+    A call such as `reflect(x)`, alone or in a list, stays a text, see `CallText`.
 
     Raises:
         OpError: OP0209, the expression is no constant; OP0212, it is too large or not finite.
     """
-    value = _constant(expr)
+    value = _item(expr)
     if value is None:
         raise fault(
             "OP0209",
             "a setting is a number, a word, a text or a list of them",
             Label(expr.span, "this is not one"),
             notes=("a train block cannot see or change the model",),
-            helps=_in_a_list(expr),
         )
     return _as_list(value) if isinstance(value, tuple) else value
-
-
-def _in_a_list(expr: tree.Expr) -> tuple[str, ...]:
-    """Return a help for `symmetries = reflect(x)`, which has to be a list."""
-    text = expr.span.text
-    short = isinstance(expr, tree.Call) and len(text) < 40 and "\n" not in text
-    return (f"calls such as those of `symmetries` stand in a list: `[{text}]`",) if short else ()
 
 
 def _as_list(value: tuple[Value, ...]) -> list[object]:
@@ -70,7 +62,7 @@ def _evaluated(expr: tree.Expr) -> Value | None:
 
 
 def _item(expr: tree.Expr) -> Value | None:
-    """Return the value of an item of a list or tuple, which may be a call."""
+    """Return the value of a setting or of an item of a list, which may be a call."""
     if not isinstance(expr, tree.Call):
         return _constant(expr)
     from opdsl.syntax.unparse import expr as text_of

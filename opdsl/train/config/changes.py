@@ -14,6 +14,7 @@ from typing import Any
 from opdsl.diagnostics import Diagnostic, Help, OpError, fault
 from opdsl.files import read_text, write_whole
 from opdsl.train.config.schema import NO_PATHS, Section, Settings
+from opdsl.train.config.settings import KEYED
 
 CHANGES = "changes.jsonl"
 
@@ -70,7 +71,7 @@ def on_resume(key: str) -> str:
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten `{"optimizer": {"lr": 1}}` to `{"optimizer.lr": 1}`; all values are those of JSON."""
-    sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
+    sections = {s: v for s, v in settings.items() if isinstance(v, dict) and s != KEYED}
     flattened = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
     return {k: v for k, v in settings.items() if k not in sections} | flattened
 

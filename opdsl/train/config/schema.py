@@ -3,6 +3,8 @@
 No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
 """
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from opdsl.precisions import PrecisionName
 from opdsl.registry import Registry
+from opdsl.train.config.transforms import MAPS_IN_WORDS, PointwiseMap, read_maps
 from opdsl.train.losses import LOSSES
 from opdsl.train.optimizers import OPTIMIZERS
 
@@ -35,6 +38,9 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
+UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE = rf"^[0-9]+(\.[0-9]+)? ({'|'.join(UNITS)})$"
+
 CoordinateCheck = Literal["check", "warn", "ignore"]
 
 NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
@@ -49,15 +55,45 @@ def _nothing(value: Any) -> Any:
 
 def _scaling(value: Any) -> Any:
     """Convert `true` to the usual scaling and `false` to `none`."""
-    return {True: "channel", False: "none"}[value] if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "channel" if value else "none"
+    return str(value) if isinstance(value, str) else value  # a call is a subclass
 
 
-Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
+Scaling = Annotated[Literal["channel", "point", "sample", "none"], BeforeValidator(_scaling)]
+SAMPLE = re.compile(r"sample\(\s*([A-Za-z_]\w*)\s*\)")
+OfSample = Annotated[
+    str,
+    Field(pattern=r"^sample\(\s*[A-Za-z_]\w*\s*\)$", json_schema_extra={"words": "sample(INPUT)"}),
+]
+OutputScaling = Annotated[Literal["channel", "point", "none"] | OfSample, BeforeValidator(_scaling)]
+
+
+def statistics_source(scaling: str) -> str | None:
+    """Return `a` for the scaling `sample(a)` of outputs; None for all others."""
+    match = SAMPLE.fullmatch(scaling)
+    return match[1] if match else None
 
 
 def _named_none(value: Any) -> Any:
     """Convert an empty value of YAML to the word `none`."""
     return "none" if value is None else value
+
+
+def joined_paths(value: Any) -> Any:
+    """Write a list of paths, which are one data set, as the text of a JSON list."""
+    texts = isinstance(value, list | tuple) and all(isinstance(x, str) for x in value)
+    return json.dumps(list(value), ensure_ascii=False) if value and texts else value
+
+
+def _joined_sets(value: Any) -> Any:
+    """Write each list among several data sets as `joined_paths` does."""
+    return [joined_paths(x) for x in value] if isinstance(value, list) else value
+
+
+def _path_or_word(value: Any) -> Any:
+    """Read `data.valid`: an empty value of YAML is the word `none`, a list is one data set."""
+    return joined_paths(_named_none(value))
 
 
 def _texts(value: Any) -> Any:
@@ -114,14 +150,20 @@ class Data(Section):
     """`data darcy { path = "x.h5" resolution = 85 }`: which samples to learn from.
 
     Attributes:
-        kind: the problem or the layout of the file; `auto` looks into the file.
-        path: the training file.
-        valid: what chooses the best weights: a file, a part of the training samples between 0 and
-            1, of which the last ones are taken, or `none`, and the last weights are used. `auto` is
-            the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
-            data choose, as in runs of earlier versions.
-        test: the test file or files, measured once at the end.
-        resolution: points on each axis to train at; as in the file if not given.
+        kind: the layout of the file, such as `pdebench`, which it then has to have, or any name of
+            the problem; `auto` looks into the file.
+        path: the training file, a folder, a pattern of names, or a list of these, in this order.
+        valid: what chooses the best weights: a file or a list, a part of the training samples
+            between 0 and 1, of which the last ones are taken, or `none`, and the last weights are
+            used. `auto` is the `valid` part of a folder, else a tenth of the training samples.
+            `test` lets the test data choose, as in runs of earlier versions.
+        test: the test file or files, measured once at the end; each of a list is a set of its own,
+            and a list in it is one set of several files.
+        resolution: points on each axis to train at, every k-th of the file; as in the file if not
+            given.
+        resample: points on each axis, or a list with those of each, of another grid on which the
+            data are evaluated by the series of each axis; training and test data alike. It comes
+            after `resolution`, and `eval.resolutions` are reached the same way.
         skip: samples of `path` to leave out at its beginning, as where others learnt from them.
         samples: samples of `path` to use, those for validation among them; all if not given.
         test_samples: test samples to use, all if not given; without `test` so many of the last
@@ -137,13 +179,27 @@ class Data(Section):
         coordinates: whether the coordinates and boundary conditions that a file states have to be
             those of the domain: `check` refuses a difference, `warn` reports it, `ignore` takes the
             values as they are.
+        memory: size of a data set, in float32, up to which it is kept in memory; a larger one is
+            read batch by batch, with equal results.
+        workers: processes that read batches ahead of their use; 0 reads them when they are used.
+        masks: for an input or output the array that is 1 where a value counts and 0 where it does
+            not, or the reverse with `~` before its name: `masks { u = "~land" }`.
+        missing: what becomes of values that are NaN: `refuse`, or `mask`, which leaves them out of
+            losses, statistics and errors.
+        fill: the value of an input where it is masked: a number, or the `mean` of the channel over
+            the other points of the sample.
     """
 
     kind: Annotated[str, FIXED] = "auto"
-    path: Annotated[str | None, MOVED] = None
-    valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
-    test: Annotated[str | list[str] | None, MOVED] = None
+    path: Annotated[str | None, BeforeValidator(joined_paths), MOVED] = None
+    valid: Annotated[Part | str, BeforeValidator(_path_or_word), MOVED] = "auto"
+    test: Annotated[str | list[str] | None, BeforeValidator(_joined_sets), MOVED] = None
     resolution: Annotated[AtLeastOne | None, FIXED] = None
+    resample: Annotated[
+        Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None,
+        BeforeValidator(_nothing),
+        FIXED,
+    ] = None
     skip: Annotated[int, Field(ge=0), FIXED] = 0
     samples: Annotated[AtLeastOne | None, FIXED] = None
     test_samples: Annotated[AtLeastOne | None, FIXED] = None
@@ -152,6 +208,17 @@ class Data(Section):
     windows: Annotated[dict[WindowKey, int] | None, AfterValidator(_window), FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
     coordinates: Annotated[CoordinateCheck, FREE] = "check"
+    masks: Annotated[dict[str, Any] | None, FIXED] = None
+    missing: Annotated[Literal["refuse", "mask"], FIXED] = "refuse"
+    fill: Annotated[Literal["mean"] | float, FIXED] = "mean"
+    memory: Annotated[str, Field(pattern=SIZE), FREE] = "512 MB"
+    workers: Annotated[int, Field(ge=0, le=64), FREE] = 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """The setting `memory` in bytes."""
+        number, unit = self.memory.split()
+        return int(float(number) * UNITS[unit])
 
 
 class Optimizer(Section):
@@ -268,17 +335,32 @@ class Checkpoint(Section):
     keep: Annotated[AtLeastOne, FREE] = 2
 
 
+def _maps(texts: list[str]) -> list[str]:
+    """Write the maps of an input or output in one way; refuse texts that are none."""
+    return [str(x) for x in read_maps(texts)]
+
+
+MapTexts = Annotated[list[str], BeforeValidator(_texts), AfterValidator(_maps)]
+Transforms = Annotated[
+    dict[str, MapTexts],
+    Field(json_schema_extra={"resume": "fixed", "words": f"one or a list of {MAPS_IN_WORDS}"}),
+]
+
+
 class Normalise(Section):
-    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel.
+    """`normalise { inputs = point outputs = channel }`: mean 0 and deviation 1 of the data.
 
     Attributes:
         inputs: `channel` (or true) shifts and scales each channel of the inputs by mean and
-            deviation of the training samples; `none` (or false) leaves them as they are.
-        outputs: the scaling of the outputs, which predictions undo.
+            deviation of the training samples; `point` each point of the grid and channel by those
+            over the samples; `sample` each sample by its own, over its points; `none` (or false)
+            leaves them as they are.
+        outputs: the scaling of the outputs, which predictions undo; `sample(a)` takes the
+            statistics of each sample from its input `a`.
     """
 
     inputs: Annotated[Scaling, FIXED] = "channel"
-    outputs: Annotated[Scaling, FIXED] = "channel"
+    outputs: Annotated[OutputScaling, FIXED] = "channel"
 
 
 class Settings(Section):
@@ -301,6 +383,10 @@ class Settings(Section):
         seed: of the order of samples and of every random layer.
         clip: largest norm of the gradient; `none` for no bound.
         bad_steps: steps in a row without a finite loss and gradient after which the run stops.
+        transforms: pointwise maps of inputs and outputs by name, which come before `normalise`:
+            `transforms { a = log  p = [clip(0, 10), log] }`. `log` and `log1p` are log(x) and
+            log(1 + x), `asinh(s)` is asinh(x / s), `clip(low, high)` bounds inputs. Predictions
+            undo those of outputs, losses and errors stay in physical units.
     """
 
     data: Data = Data()
@@ -321,6 +407,12 @@ class Settings(Section):
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()
+    transforms: Transforms = {}
+
+    @property
+    def maps(self) -> dict[str, tuple[PointwiseMap, ...]]:
+        """The pointwise maps of inputs and outputs by name."""
+        return {k: read_maps(x) for k, x in self.transforms.items()}
 
     def rows(self) -> list[tuple[str, Any]]:
         """Every setting with its dotted name, in the order of the sections."""

@@ -20,7 +20,7 @@ SettingPath = tuple[str, ...]
 DEFAULT = "default"
 WITH_KINDS = ("optimizer", "schedule")  # sections with settings that only some kinds use
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
-SYMMETRIES = ("symmetries",)  # the setting whose texts are calls
+KEYED = "transforms"  # the setting whose keys are inputs and outputs
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,18 @@ def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
 
 def _takes_keys(path: SettingPath) -> bool:
     """Return whether a setting has keys of its own, as in `data { fields { a = "nu" } }`."""
-    return path[0] == "data" and path[1] in {"fields", "axes", "windows"}
+    return path[0] == "data" and path[1] in {"fields", "axes", "windows", "masks"}
+
+
+def _takes_calls(path: SettingPath) -> bool:
+    """Return whether the texts of a setting are calls: `reflect(x)`, `clip(0, 1)`, `sample(a)`."""
+    return path[0] in {"symmetries", KEYED} or path == ("normalise", "outputs")
 
 
 def _unknown(given: Setting) -> Diagnostic | None:
     """Return OP0603 if the path names no setting."""
+    if given.path[0] == KEYED:
+        return _no_such_key(given, 2, {}) if len(given.path) > 2 else None
     for depth, key in enumerate(given.path[:2]):
         fields = _fields(given.path[:depth])
         if key not in fields:
@@ -139,7 +146,7 @@ def _bad(given: Setting) -> Diagnostic | None:
 
 def _fits(given: Setting) -> bool:
     """Return whether the schema accepts a value; a call is no text of another setting."""
-    if given.path != SYMMETRIES and _has_call(given.value):
+    if not _takes_calls(given.path) and _has_call(given.value):
         return False
     try:
         Settings.model_validate(_tree({given.path: given}))
@@ -180,7 +187,7 @@ def _diagnostic(
 def _allowed(path: SettingPath) -> str:
     """Describe the values that a setting takes: `a number above 0`, `one of h1, l2`."""
     schema = Settings.model_json_schema()
-    for key in path[:2]:
+    for key in path[: 1 if path[0] == KEYED else 2]:
         schema = _schema_of(schema["properties"][key], Settings.model_json_schema()["$defs"])
     return " or ".join(_in_words(schema))
 
@@ -201,6 +208,8 @@ def _in_words(schema: dict[str, Any]) -> Iterator[str]:
     elif schema.get("type") == "array":
         size = f" of {schema['minItems']}" if "minItems" in schema else ""
         yield f"a list{size}, each " + " or ".join(_in_words(schema["items"]))
+    elif "words" in schema:
+        yield schema["words"]
     elif "pattern" in schema:
         yield "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."
     else:

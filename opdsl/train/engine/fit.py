@@ -5,9 +5,10 @@ A run that was killed, interrupted or starved of disk continues bit for bit: eve
 order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -19,9 +20,8 @@ from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.loader import DeviceLoader, SampleSet
+from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -38,6 +38,8 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.statistics import AxisRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class FrozenPart:
 
 def fit(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
-    train: SampleSet,
-    valid: SampleSet | None,
+    train: AnySampleSet,
+    valid: AnySampleSet | None,
     settings: Settings,
     run: Path,
     *,
@@ -93,6 +95,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
+    rules: AxisRules | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     loop: Rollout | None = None,
@@ -113,6 +116,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
         periodic: for each output not in `axes_of`, which axes of its grid are periodic.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
+        rules: of the axes of the grid of each input and output, for statistics of points and of
+            samples; see `opdsl.train.scaling.axis_rules`.
         resume: continue the run in the folder, or begin if it has no checkpoint yet.
         listener: is told of the progress.
         loop: the rollout, if the truth has an axis of time.
@@ -127,7 +132,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
         OpError: OP0604 the loss does not suit the outputs; OP0613 no samples; OP0620 the loss
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
-            program or other data; OP0629 a setting must not change; OP0630 out of memory.
+            program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
+            OP0671 statistics or maps do not suit the samples.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
@@ -135,7 +141,10 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        train_step = _train_step(module, train, settings, grids, loop, frozen, samplings)
+        statistics = partial(
+            Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
+        )
+        train_step = _train_step(module, settings, grids, loop, frozen, statistics)
         units = train_step.units
         training = Training(
             settings=settings,
@@ -157,13 +166,16 @@ def fit(  # noqa: PLR0913  the contract with the callers
             symmetries=tuple(symmetries),
         )
         stack.callback(training.listener.end)
+        for loader in (training.loader, training.valid):
+            if loader is not None:
+                stack.callback(loader.close)
         training.begin(resume=resume)
         training.finish()
         return _outcome(training)
 
 
 def _refuse_bad_samples(
-    train: SampleSet, settings: Settings, grids: Mapping[str, GridAxes]
+    train: AnySampleSet, settings: Settings, grids: Mapping[str, GridAxes]
 ) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
@@ -187,12 +199,11 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
 
 def _train_step(
     module: nn.Module,
-    train: SampleSet,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
-    samplings: Samplings | None,
+    statistics: Callable[[], Normaliser],
 ) -> TrainStep:
     """Seed, move module and normaliser to the device, and make the optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
@@ -200,10 +211,7 @@ def _train_step(
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
-    if frozen:
-        normaliser = frozen.normaliser
-    else:
-        normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
+    normaliser = frozen.normaliser if frozen else statistics()
     return TrainStep(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),

@@ -1,6 +1,8 @@
 """Sample sets as training needs them, and their batches on the device."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -9,12 +11,13 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
-from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import PrecisionPolicy
+from opdsl.train.engine.prefetch import LoadedBatch, Prefetch, own_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 FieldValues = dict[str, Values]
 Places = Mapping[str, Geometries]
+Transform = Callable[[FieldValues], FieldValues]
 
 RESIDENT = 0.25  # part of the free memory of a CUDA device that a resident set may take
 
@@ -49,13 +52,52 @@ class PointSampleSet(Protocol):
         model_points: domain -> where its points are, for each sample or once for all; the module is
             called with them.
         weights: input or output -> quadrature weights, the length, area or volume that each point
-            stands for, where the data have them.
+            stands for, where the data have them, and zero where a value is masked; (samples or 1,
+            channels or 1, *grid), or packed.
     """
 
     @property
     def model_points(self) -> dict[str, Geometries]: ...  # noqa: D102  the class says it
     @property
     def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
+
+
+@runtime_checkable
+class StreamedSet(Protocol):
+    """Samples that stay in their files, from which they are read batch by batch.
+
+    Attributes:
+        head: the first sample.
+        workers: processes that read batches ahead of their use; 0 reads them when they are used.
+        name, fingerprint, resolution: as in `SampleSet`.
+    """
+
+    @property
+    def head(self) -> SampleSet: ...  # noqa: D102  the class says it
+    @property
+    def workers(self) -> int: ...  # noqa: D102  the class says it
+    @property
+    def name(self) -> str: ...  # noqa: D102  the class says it
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102  the class says it
+    @property
+    def resolution(self) -> tuple[int, ...]: ...  # noqa: D102  the class says it
+    def __len__(self) -> int: ...
+    def read(self, rows: Sequence[int]) -> SampleSet:
+        """Read the samples `rows`.
+
+        Raises:
+            OpError: OP0610, the values cannot be read.
+        """
+        ...
+
+
+AnySampleSet = SampleSet | StreamedSet
+
+
+def head_of(samples: AnySampleSet) -> SampleSet:
+    """Return samples in memory that show names and shapes; of a streamed set the first one."""
+    return samples.head if isinstance(samples, StreamedSet) else samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +133,9 @@ class Batch:
 class DeviceLoader:
     """Batches of a sample set on the device, in the dtype of the policy.
 
-    Small sets are moved to a CUDA device once, others batch by batch. A geometry stays one object,
-    or keeps its key, so that its neighbours, which are cached by key, are searched once.
+    Small sets are moved to a CUDA device once, others batch by batch; streamed sets are read batch
+    by batch. A geometry stays one object, or keeps its key, so that its neighbours, which are
+    cached by key, are searched once.
     """
 
     inputs: FieldValues
@@ -102,15 +145,17 @@ class DeviceLoader:
     places: Places = field(default_factory=dict)
     weights: FieldValues = field(default_factory=dict)
     units: FieldUnits = field(default_factory=FieldUnits)
+    samplings: Samplings = field(default_factory=dict)
+    streamed: Prefetch | None = None
 
     @classmethod
     def of(
         cls,
-        samples: SampleSet,
+        samples: AnySampleSet,
         policy: PrecisionPolicy,
         samplings: Samplings | None = None,
         units: FieldUnits | None = None,
-    ) -> "DeviceLoader":
+    ) -> DeviceLoader:
         """Make the loader of a set, which stays on the device if it is small enough.
 
         Args:
@@ -119,10 +164,13 @@ class DeviceLoader:
             samplings: of outputs on a sphere, see `opdsl.train.metrics.quadrature`.
             units: of the values in the batches; as they are if not given.
         """
+        size, units, samplings = len(samples), units or FieldUnits(), samplings or {}
+        if isinstance(samples, StreamedSet):
+            ahead = Prefetch(samples)
+            return cls({}, {}, size, policy, units=units, samplings=samplings, streamed=ahead)
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
         places: Places = samples.model_points if isinstance(samples, PointSampleSet) else {}
-        weights_on_points = samples.weights if isinstance(samples, PointSampleSet) else {}
-        weights = field_weights(outputs, samplings or {}, weights_on_points)
+        weights = field_weights(outputs, samplings, own_weights(samples))
         for x in _geometries(places):
             _ = x.key  # hashed once, on the CPU, before it moves
         tensors = [all_values(x) for fields in (inputs, outputs, weights) for x in fields.values()]
@@ -131,41 +179,72 @@ class DeviceLoader:
                 _moved(x, policy.device) for x in (inputs, outputs, weights)
             )
             places = _moved_places(places, policy.device)
-        size = len(samples)
-        return cls(inputs, outputs, size, policy, places, weights, units or FieldUnits())
+        return cls(inputs, outputs, size, policy, places, weights, units, samplings)
 
-    def take(
-        self, rows: Tensor, transform: Callable[[FieldValues], FieldValues] | None = None
-    ) -> Batch:
+    def take(self, rows: Tensor, transform: Transform | None = None) -> Batch:
         """Load the samples `rows`; functions are (batch, channels, *grid) or packed.
 
         Args:
             rows: indices of samples.
             transform: applied to inputs and outputs, in the units of the data.
         """
-        inputs, outputs = self._some(self.inputs, rows), self._some(self.outputs, rows)
+        (loaded,) = self.ahead([rows])
+        return self.on_device(rows, loaded, transform)
+
+    def in_order(self, batch: int) -> Iterator[Batch]:
+        """Iterate over all samples once, in the order of the set."""
+        order = torch.split(torch.arange(self.size), batch)
+        for rows, loaded in zip(order, self.ahead(order), strict=True):
+            yield self.on_device(rows, loaded)
+
+    def ahead(self, order: Sequence[Tensor]) -> Iterator[LoadedBatch]:
+        """Iterate over batches in memory; those of a streamed set are read ahead of their use.
+
+        Args:
+            order: the indices of the samples of each batch.
+        """
+        if self.streamed is not None:
+            yield from self.streamed.batches(order)
+            return
+        for rows in order:
+            inputs, outputs = (
+                {k: select(x, rows) for k, x in side.items()}
+                for side in (self.inputs, self.outputs)
+            )
+            some = {k: x if len(x) == 1 else select(x, rows) for k, x in self.weights.items()}
+            yield LoadedBatch(inputs, outputs, some)
+
+    def on_device(
+        self, rows: Tensor, loaded: LoadedBatch, transform: Transform | None = None
+    ) -> Batch:
+        """Move a batch to the device, and divide its values by the units.
+
+        Args:
+            rows: the indices of its samples.
+            loaded: the batch.
+            transform: as for `take`.
+        """
+        inputs, outputs = self._put(loaded.inputs), self._put(loaded.outputs)
         if transform is not None:
             fields = transform(inputs | outputs)
             inputs, outputs = ({k: fields[k] for k in side} for side in (inputs, outputs))
-        shared_weights = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
-        packed_weights = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
+        weights = loaded.weights
+        if self.streamed is not None:
+            weights = field_weights(loaded.outputs, self.samplings, weights)
         return Batch(
             _in_units(inputs, self.units.inputs),
             _in_units(outputs, self.units.outputs),
             places_on_device(self.places, rows, self.policy.device),
-            shared_weights | self._some(packed_weights, rows),
+            self._put(weights),
         )
 
-    def in_order(self, batch: int) -> Iterator[Batch]:
-        """Iterate over all samples once, in the order of the set."""
-        for rows in torch.split(torch.arange(self.size), batch):
-            yield self.take(rows)
+    def close(self) -> None:
+        """End the processes that read ahead, if there are some."""
+        if self.streamed is not None:
+            self.streamed.close()
 
-    def _some(self, fields: Mapping[str, Values], rows: Tensor) -> FieldValues:
-        return {k: self._put(select(x, rows)) for k, x in fields.items()}
-
-    def _put(self, x: Values) -> Values:
-        return map_values(x, self.policy.place)
+    def _put(self, fields: Mapping[str, Values]) -> FieldValues:
+        return {k: map_values(x, self.policy.place) for k, x in fields.items()}
 
 
 def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:

@@ -5,7 +5,8 @@ the states of module, optimizer, scaler and random generators.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +29,7 @@ from opdsl.train.config.schema import Schedule, Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.order import permutation
+from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
@@ -173,9 +175,9 @@ class Training:
         self._limit()
         self.train_step.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
-        batches = torch.split(order, self.settings.batch)
-        while self.at.position < len(batches):
-            self._step(batches[self.at.position])
+        rest = torch.split(order, self.settings.batch)[self.at.position :]
+        for rows, loaded in zip(rest, self.batches(rest), strict=True):
+            self._step(rows, loaded)
         row = self._row()
         self._keep_best(row)
         self.at.close_epoch()
@@ -197,9 +199,25 @@ class Training:
         self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
         module.limit_modes(self.limit)
 
-    def _step(self, rows: torch.Tensor) -> None:
+    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[LoadedBatch]:
+        """Load the batches of an epoch."""
+        with self._readers():
+            yield from self.loader.ahead(order)
+
+    @contextmanager
+    def _readers(self) -> Iterator[None]:
+        """Save the run where a signal has ended the processes that read samples, too."""
+        try:
+            yield
+        except OpError:
+            if self.watch.caught is None:
+                raise
+            self.at.seconds = time.perf_counter() - self.clock
+            raise Interrupted(self.watch.caught, saved=self.save()) from None
+
+    def _step(self, rows: torch.Tensor, loaded: LoadedBatch) -> None:
         self.at.rate = self.rate(self.at.step)
-        step_result = self.train_step.learn(self._batch(rows), self.at.rate)
+        step_result = self.train_step.learn(self._batch(rows, loaded), self.at.rate)
         self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         steps = self.settings.checkpoint.steps
@@ -210,12 +228,12 @@ class Training:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
 
-    def _batch(self, rows: torch.Tensor) -> Batch:
-        """Load the samples of a step, transformed at random by the declared symmetries."""
+    def _batch(self, rows: torch.Tensor, loaded: LoadedBatch) -> Batch:
+        """Move the samples of a step to the device, transformed by the declared symmetries."""
         if not self.symmetries:
-            return self.loader.take(rows)
-        random = RandomSymmetries(self.symmetries, self.settings.seed)
-        return self.loader.take(rows, lambda fields: random.transform(fields, self.at.step))
+            return self.loader.on_device(rows, loaded)
+        random, step = RandomSymmetries(self.symmetries, self.settings.seed), self.at.step
+        return self.loader.on_device(rows, loaded, lambda fields: random.transform(fields, step))
 
     def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
         """Advance the position; count steps without an update, and stop after many."""
@@ -286,9 +304,16 @@ class Training:
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch
         if self.valid is not None:
-            self.metrics = measure(
-                step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
-            )
+            with self._readers():
+                self.metrics = measure(
+                    step.module,
+                    step.normaliser,
+                    self.valid,
+                    self.grids,
+                    batch,
+                    step.loop,
+                    step.band,
+                )
         return self.metrics
 
     def _keep_best(self, row: MetricsRow) -> None:

@@ -10,12 +10,18 @@ from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import Values, all_values, match_packing
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses import Loss
 from opdsl.train.metrics.evaluate import apply, band_loss, steps_of
-from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples
+from opdsl.train.metrics.norms import (
+    GridAxes,
+    mean_where,
+    measured_samples,
+    nonzero_samples,
+    step_weights,
+)
+from opdsl.train.scaling.normalise import Normaliser
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ class TrainStep:
         """
         truth, weights = batch.truth, batch.weights
         if self.band:
-            return band_loss(outputs, truth, self.band, self._scales, weights).mean()
+            loss = band_loss(outputs, truth, self.band, self._scales, weights)
+            counted = measured_samples(weights.get(self.band.of or ""), len(loss))
+            return mean_where(loss, counted.to(loss.device))
         errors = [
             self._error(outputs[k], truth[k], weights.get(k), grid)
             for k, grid in self.grids.items()
@@ -122,6 +130,7 @@ class TrainStep:
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
         pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
+            weights = step_weights(weights, true)
             pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)
         return mean_where(self.loss.error(pred, true, weights, grid), counted)
 
@@ -135,13 +144,10 @@ class TrainStep:
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
         """Return which functions count, (batch, steps): a relative error needs a nonzero truth."""
         samples = all_values(true).flatten(0, 1) if self.loop else true
+        weights = step_weights(weights, true) if self.loop else weights
         if not self.loss.relative:
-            return torch.ones(
-                len(true),
-                len(samples) // len(true),
-                dtype=torch.bool,
-                device=all_values(true).device,
-            )
+            counted = measured_samples(weights, len(samples)).reshape(len(true), -1)
+            return counted.to(all_values(true).device)
         return nonzero_samples(samples, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:

@@ -9,14 +9,14 @@ World, ch. 4 (split conformal prediction).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, nan
 
 import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
-from opdsl.nn.points.batch import Values, all_values, match_packing, split_samples
-from opdsl.train.metrics.norms import mean_over_points
+from opdsl.nn.points.batch import Values, all_values, match_packing, select, split_samples
+from opdsl.train.metrics.norms import mean_over_points, measured_samples
 
 CONFIDENCE = 0.95  # probability of the interval `Calibration.range`
 ROUNDING = 1e-9  # (n + 1)(1 - delta) may miss a whole number by rounding
@@ -106,7 +106,7 @@ def calibrate(
         alpha: between 0 and 1.
         delta: between 0 and 1.
         weights: quadrature weights of the points, (n or 1, 1, *grid or 1) or packed, if they do not
-            count alike.
+            count alike; functions of which all are zero are left out.
 
     Returns:
         The factor, and its rank among those of the functions.
@@ -117,6 +117,7 @@ def calibrate(
     Source: Ma et al. 2024, arXiv:2402.01960, sec. 3.2. They take the points of the grid for random
     ones of the domain and ask for more by a bound of Hoeffding; the grid itself does not need it.
     """
+    pred, width, true, weights = _measured(pred, width, true, weights)
     n = len(true)
     rank = ceil((n + 1) * (1 - delta) - ROUNDING)
     if rank > n:
@@ -152,6 +153,18 @@ def factors(
         *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
     )
     return torch.cat([_factors(p[None], w[None], t[None], alpha, m) for p, w, t, m in triples])
+
+
+def _measured(
+    pred: Values, width: Values, true: Values, weights: Values | None
+) -> tuple[Values, Values, Values, Values | None]:
+    """Leave out functions of which no value counts, since masks hide all of them."""
+    counted = measured_samples(weights, len(true))
+    if weights is None or counted.all():
+        return pred, width, true, weights
+    rows = counted.nonzero().flatten()
+    some = weights if len(weights) == 1 else select(weights, rows)
+    return select(pred, rows), select(width, rows), select(true, rows), some
 
 
 def _each(weights: Values | None, count: int) -> list[Tensor | None]:
@@ -199,6 +212,9 @@ def coverage(
         calibration: the band.
         weights: as for `calibrate`.
     """
+    pred, width, true, weights = _measured(pred, width, true, weights)
+    if not len(true):
+        return Coverage(nan, nan, 0, nan)
     triples = zip(
         *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
     )

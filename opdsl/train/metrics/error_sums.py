@@ -11,7 +11,14 @@ from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
 from opdsl.train.losses.h1 import rel_h1
 from opdsl.train.losses.l2 import rel_l2
-from opdsl.train.metrics.norms import GridAxes, nonzero_samples, rms
+from opdsl.train.metrics.norms import (
+    GridAxes,
+    measured_samples,
+    nonzero_samples,
+    rms,
+    step_weights,
+    without_masked,
+)
 
 OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse")
 
@@ -22,12 +29,15 @@ class Metrics:
 
     Where the truth is zero everywhere there is no relative error: such samples are left out of
     relative means. Means over points are weighted by quadrature weights where cells are not equal.
+    Points that are masked have the weight zero and no error; samples without other points are left
+    out of all errors.
 
     Attributes:
         rel_l2: mean over samples of the relative L2 error; NaN if no sample has one.
-        rel_h1: mean over samples of the relative H1 error; None where an output has no grid.
+        rel_h1: mean over samples of the relative H1 error; None where an output has no grid or is
+            masked.
         rmse: root of the mean square error over all values of all samples.
-        max_error: the largest error anywhere.
+        max_error: the largest error at any point that counts.
         samples: how many.
         steps: the relative L2 error of each step in time; None where there is one step.
         pinball: the loss of the width of a band, without unit; None where there is no band.
@@ -85,7 +95,8 @@ class ErrorSums:
             pred: (batch, channels, *grid), with `timed` (batch, steps, channels, *grid), or packed.
             true: the same functions.
             grid: of the output.
-            weights: quadrature weights of the points, if they do not count alike.
+            weights: quadrature weights of the points, if they do not count alike; with an axis of
+                time where those of the steps differ.
             timed: whether there is an axis of time.
 
         Returns:
@@ -93,19 +104,22 @@ class ErrorSums:
         """
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
+            weights = step_weights(weights, true)
             pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
         nonzero = nonzero_samples(true, weights).cpu()
         self.samples += batch
         self._add_relative(pred, true, grid, weights, nonzero.reshape(batch, -1))
         self._add_absolute(pred, true, weights, nonzero)
-        return ~nonzero.reshape(batch, -1).all(1)
+        vanishing = ~nonzero & measured_samples(weights, len(true)).cpu()
+        return vanishing.reshape(batch, -1).any(1)
 
     def _add_relative(
         self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
     ) -> None:
         steps = _sums(rel_l2(pred, true, weights).cpu().reshape(counted.shape), counted)
         self.steps = steps if self.steps is None else self.steps + steps
-        if grid.periodic and isinstance(pred, Tensor) and isinstance(true, Tensor):
+        dense = isinstance(pred, Tensor) and isinstance(true, Tensor)
+        if grid.periodic and dense and weights is None:  # a masked function has no differences
             h1 = _sums(rel_h1(pred, true, grid).cpu().reshape(counted.shape), counted).sum(0)
             self.h1 = h1 if self.h1 is None else self.h1 + h1
 
@@ -113,12 +127,13 @@ class ErrorSums:
         self, pred: Values, true: Values, weights: Values | None, counted: Tensor
     ) -> None:
         error = map_values(true, lambda x: (all_values(pred) - x).abs())
-        self.values += all_values(error).numel()
+        error = without_masked(error, weights)
+        self.values += _count(error, weights)
         self.largest.append(float(all_values(error).max()) * self.unit)
         wide = map_values(error, lambda x: x.to(sum_dtype(x)))
         squares = rms(wide, weights).cpu().double().square()
         sizes = _measures(error, weights)
-        rows = torch.stack([squares * sizes, sizes], 1)
+        rows = torch.stack([torch.where(sizes > 0, squares * sizes, 0.0), sizes], 1)
         self.squares = self.squares + rows.sum(0)
         self.zero_squares = self.zero_squares + rows[~counted].sum(0)
 
@@ -136,8 +151,10 @@ def average(tallies: list[ErrorSums], vanishing: int) -> Metrics:
     return Metrics(
         rel_l2=_mean([x.sum(0) for x in sums]),
         rel_h1=_mean(h1) if len(h1) == len(tallies) else None,
-        rmse=_pooled([(t.squares, t) for t in tallies]),
-        max_error=float(torch.tensor([x for t in tallies for x in t.largest]).max()),
+        rmse=_pooled([(t.squares, t) for t in tallies if t.squares[1] > 0]),
+        max_error=float(
+            torch.tensor([x for t in tallies if t.values for x in t.largest] or [nan]).max()
+        ),
         samples=tallies[0].samples,
         steps=steps if tallies[0].timed else None,
         zero_samples=vanishing or None,
@@ -165,7 +182,9 @@ def _mean(sums: list[Tensor]) -> float:
 
 
 def _pooled(parts: list[tuple[Tensor, ErrorSums]]) -> float:
-    """Return the root mean square over the values of several outputs."""
+    """Return the root mean square over the values of several outputs; NaN if there are none."""
+    if not parts:
+        return nan
     squares = sum(float(total / size) * t.unit**2 * t.values for (total, size), t in parts)
     return float((squares / sum(t.values for _, t in parts)) ** 0.5)
 
@@ -177,4 +196,11 @@ def _measures(error: Values, weights: Values | None) -> Tensor:
         return torch.tensor(sizes, dtype=torch.float64)
     if isinstance(weights, Packed):
         return torch.stack([x.sum(dtype=torch.float64) for x in weights.map(Tensor.cpu).parts])
-    return weights.cpu().sum(dtype=torch.float64).expand(len(error))
+    return weights.cpu().flatten(1).sum(1, dtype=torch.float64).expand(len(error))
+
+
+def _count(error: Values, weights: Values | None) -> int:
+    """Count the values that have an error."""
+    if weights is None:
+        return all_values(error).numel()
+    return int((all_values(weights) > 0).expand_as(all_values(error)).sum())

@@ -4,7 +4,7 @@ Both use no randomness, take no gradient and leave the module in the mode they f
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import torch
@@ -24,25 +24,26 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import (
+    AnySampleSet,
     DeviceLoader,
     FieldValues,
     Places,
-    SampleSet,
+    head_of,
     places_on_device,
 )
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
-from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.metrics.norms import GridAxes, measured_samples
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import Samplings
+from opdsl.train.scaling.normalise import Normaliser
 
 
 def evaluate(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
-    samples: SampleSet,
+    samples: AnySampleSet,
     *,
     axes_of: Mapping[str, GridAxes] | None = None,
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
@@ -74,7 +75,8 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     prepare(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop, axes_of)
     loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
-    return measure(module, normaliser, loader, grids, batch, loop, band)
+    with closing(loader):
+        return measure(module, normaliser, loader, grids, batch, loop, band)
 
 
 def predict(  # noqa: PLR0913  the contract with the callers
@@ -126,13 +128,13 @@ def apply(
         encoded = normaliser.encode(given)
         with policy.arithmetic(), policy.autocast():
             outputs = module(**encoded, **where)
-        return normaliser.decode(outputs)
+        return normaliser.decode(outputs, given)
 
     return loop.run(step, inputs, steps) if loop and steps else step(inputs)
 
 
 def grids_of(
-    samples: SampleSet,
+    samples: AnySampleSet,
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
     loop: Rollout | None = None,
@@ -148,7 +150,7 @@ def grids_of(
         axes_of: for each output all of this.
     """
     grids = {}
-    for name, x in samples.outputs.items():
+    for name, x in head_of(samples).outputs.items():
         if axes_of is not None and name in axes_of:
             grids[name] = axes_of[name]
             continue
@@ -170,7 +172,7 @@ def measure(
     """Measure the errors over a loader, summed in float64."""
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
-    widths, vanishing = 0.0, 0
+    widths, bands, vanishing = 0.0, 0, 0
     with at_rest(module):
         for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
@@ -183,9 +185,11 @@ def measure(
             vanishing += int(zero.sum())
             if band:
                 loss = band_loss(outputs, truth, band, scales, some.weights)
-                widths += float(loss.sum(dtype=sum_dtype(loss)))
+                counted = measured_samples(some.weights.get(band.of or ""), len(loss))
+                widths += float(loss[counted.to(loss.device)].sum(dtype=sum_dtype(loss)))
+                bands += int(counted.sum())
     metrics = average(list(tallies.values()), vanishing)
-    return replace(metrics, pinball=widths / metrics.samples) if band else metrics
+    return replace(metrics, pinball=widths / max(bands, 1)) if band else metrics
 
 
 def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:

@@ -4,6 +4,7 @@ A model is of use at a fine resolution where its own prediction there has a smal
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from opdsl.nn.points.batch import all_values
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.loader import DeviceLoader, FieldValues, SampleSet
-from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.loader import AnySampleSet, DeviceLoader, FieldValues, head_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average
 from opdsl.train.metrics.evaluate import apply, at_rest, prepare, steps_of
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
 
 # scipy keeps four coefficients and about six temporary numbers for each knot of a function
 NUMBERS_OF_A_KNOT, NUMBERS_OF_A_POINT = 10, 2
@@ -105,7 +106,7 @@ def _splines(y: NDArray[Any], knots: range, n: int, *, circular: bool) -> NDArra
 def interpolated_errors(  # noqa: PLR0913  as those of `evaluate`
     module: nn.Module,
     normaliser: Normaliser,
-    samples: SampleSet,
+    samples: AnySampleSet,
     coarse: CoarseGrid,
     circular: Mapping[str, Sequence[bool]],
     *,
@@ -135,9 +136,10 @@ def interpolated_errors(  # noqa: PLR0913  as those of `evaluate`
     prepare(module, normaliser, policy)
     loader = DeviceLoader.of(samples, policy, None, normaliser.units(loop))
     scales = normaliser.in_units(loader.units)
-    grids = {k: (axes_of or {}).get(k, GridAxes((), ())) for k in samples.outputs}
-    tallies = {k: ErrorSums(loader.units.outputs.get(k, 1.0)) for k in samples.outputs}
-    with at_rest(module):
+    names = list(head_of(samples).outputs)
+    grids = {k: (axes_of or {}).get(k, GridAxes((), ())) for k in names}
+    tallies = {k: ErrorSums(loader.units.outputs.get(k, 1.0)) for k in names}
+    with at_rest(module), closing(loader):
         for some in loader.in_order(batch):
             inputs, steps = _restricted(some.inputs, coarse, circular), steps_of(some.truth, loop)
             outputs = apply(module, scales, inputs, policy, loop, steps)
@@ -146,7 +148,8 @@ def interpolated_errors(  # noqa: PLR0913  as those of `evaluate`
                 wide = values.to(torch.promote_types(values.dtype, torch.float32))
                 fine = coarse.refine(wide, circular[name]) if name in circular else wide
                 truth = some.truth[name]
-                tally.add(fine, truth, grids[name], None, timed=loop is not None)
+                weights = some.weights.get(name)
+                tally.add(fine, truth, grids[name], weights, timed=loop is not None)
     return average(list(tallies.values()), 0)
 
 

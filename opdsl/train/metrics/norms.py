@@ -74,6 +74,36 @@ def nonzero_samples(true: Values, weights: Values | None = None) -> Tensor:
     return per_sample(true, max_abs) > 0
 
 
+def measured_samples(weights: Values | None, count: int) -> Tensor:
+    """Return whether a sample has a point that counts, (count,); masks may leave it none."""
+    if weights is None:
+        return torch.ones(count, dtype=torch.bool)
+    return per_sample(weights, lambda x: (x > 0).flatten(1).any(1)).expand(count)
+
+
+def without_masked(u: Values, weights: Values | None) -> Values:
+    """Set u to zero at points without weight, whatever it is there; no gradient reaches them."""
+    if weights is None:
+        return u
+    return map_values(u, lambda x: torch.where(all_values(weights) > 0, x, torch.zeros_like(x)))
+
+
+def step_weights(weights: Values | None, true: Values) -> Values | None:
+    """Return the weights of functions whose axis of time becomes one of samples.
+
+    Args:
+        weights: (batch or 1, steps or 1, channels or 1, *grid), or without an axis of time.
+        true: (batch, steps, channels, *grid).
+
+    Returns:
+        (batch * steps, channels or 1, *grid), or the weights as they are where all steps share
+        them.
+    """
+    if isinstance(weights, Tensor) and weights.dim() == all_values(true).dim():
+        return weights.expand(*all_values(true).shape[:2], *weights.shape[2:]).flatten(0, 1)
+    return weights
+
+
 def mean_where(errors: Tensor, counted: Tensor) -> Tensor:
     """Return the mean of the errors that count, a scalar; zero without a gradient if none does.
 
@@ -84,14 +114,16 @@ def mean_where(errors: Tensor, counted: Tensor) -> Tensor:
 
 
 def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
-    """Return the mean of each function over channels and points by quadrature weights, (batch,)."""
+    """Return the mean of each function over channels and points by quadrature weights, (batch,).
+
+    NaN, without a gradient, where no point of a function has a weight.
+    """
     if weights is None:
         return per_sample(u, lambda x: x.flatten(1).mean(1))
     factors = _rescaled(weights)
     spread_weights = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
-    products = map_values(u, lambda x: x * all_values(factors).to(x.dtype))
     # divide by the weights of each function: domains of packed samples differ in measure
-    return per_sample(products, _sum) / per_sample(spread_weights, _sum)
+    return quotient(per_sample(weighted(u, factors), _sum), per_sample(spread_weights, _sum))
 
 
 def l2_norm(u: Tensor) -> Tensor:
@@ -104,6 +136,7 @@ def l2_norm(u: Tensor) -> Tensor:
 
 def rms(u: Values, weights: Values | None = None) -> Tensor:
     """Return the root mean square over channels and points by quadrature weights, (batch,)."""
+    u = without_masked(u, weights)
     unit = power_of_two(all_values(u).detach().abs().amax())
     squares = map_values(u, lambda x: (x / unit).square())
     return mean_over_points(squares, weights).sqrt() * unit
@@ -131,7 +164,11 @@ def sqrt_weights(weights: Values) -> Values:
 
 
 def weighted(u: Values, factors: Values) -> Values:
-    """Multiply u by sqrt(w) at each point, so that its plain norm is the weighted norm of u."""
+    """Multiply u by sqrt(w) at each point, so that its plain norm is the weighted norm of u.
+
+    Where the factor is zero, so is the product, whatever u is: masked values may not be finite.
+    """
+    u = without_masked(u, factors)
     return map_values(u, lambda x: x * all_values(factors).to(x.dtype))
 
 

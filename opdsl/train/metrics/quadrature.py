@@ -40,17 +40,22 @@ def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor
 def field_weights(
     fields: Mapping[str, Values], samplings: Samplings, own: Mapping[str, Values]
 ) -> dict[str, Values]:
-    """Return quadrature weights of each field by name, without fields on equal cells.
+    """Return weights of each field by name, without those whose values all count alike.
 
     Args:
         fields: (samples, channels, *grid) or with an axis of time before the channels; or packed.
         samplings: of the fields that are on grids with unequal cells.
-        own: weights that came with the data, of fields on points.
+        own: weights that came with the data, which win; or masks (bool), by which the weights of a
+            grid are multiplied: values where they are false do not count.
     """
     weights_by_name = {k: w for k, w in own.items() if k in fields}
     for name, x in fields.items():
         rules = samplings.get(name, ())
-        if name not in weights_by_name and any(rules) and not isinstance(x, Packed):
+        if any(rules) and not isinstance(x, Packed):
             weights = grid_weights(rules, all_values(x).shape[-len(rules) :])
-            weights_by_name |= {} if weights is None else {name: weights}
+            mask = weights_by_name.get(name)
+            if weights is not None and mask is None:
+                weights_by_name[name] = weights
+            elif weights is not None and isinstance(mask, Tensor) and mask.dtype == torch.bool:
+                weights_by_name[name] = mask * weights.float()
     return weights_by_name

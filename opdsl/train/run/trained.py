@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import read_json, read_regular
 from opdsl.memory import free_memory
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.run.checkpoint import CheckpointStore, State, malformed, refuse_malformed
 from opdsl.train.run.folder import ABOUT, WEIGHTS, refuse_links
+from opdsl.train.scaling.normalise import Normaliser
 
 Which = Literal["best", "last"]
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from opdsl.data.arrays.mapping import ArrayMap, Windows
 from opdsl.data.bind.binding import Mapped, bind_fields
+from opdsl.data.bind.masks import REFUSED, MissingValues, missing_note
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
-from opdsl.data.derive.coarsen import Layout
+from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
@@ -21,11 +23,16 @@ from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import CoordinateCheck, Settings
 from opdsl.workflow.datasets.coordinates.comparison import compare_with_domains
-from opdsl.workflow.datasets.mapped import DataMap
 from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
-from opdsl.workflow.datasets.sources import in_memory
+from opdsl.workflow.datasets.reading.handles import Handle
+from opdsl.workflow.datasets.reading.mapped import DataMap
+from opdsl.workflow.datasets.reading.masks import MASKS
+from opdsl.workflow.datasets.reading.sources import Sources, in_memory, stored_bytes
+from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples, appraise, bytes_of
+from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.errors import Warn, ignore
 
+MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
 ABSENT = "none"  # the field of a port that the file does not have
 
 
@@ -40,6 +47,12 @@ class Binding:
         axes, windows: what the program says about the arrays of its data.
         warn: receives warnings about the samples.
         coordinates: whether those that a file states have to be those of the domains.
+        masks: input or output -> the array or arrays that mask it.
+        missing: what becomes of values that are NaN.
+        kind: a published layout of the files, or any other word.
+        memory: bytes of a data set that stay in memory; a larger one is read batch by batch.
+        workers: processes that read batches ahead of their use.
+        resample: points on each axis of another grid, on which samples are evaluated by series.
     """
 
     graph: Graph
@@ -49,28 +62,89 @@ class Binding:
     axes: Mapping[str, Sequence[str]] | None = None
     windows: Windows | None = None
     coordinates: CoordinateCheck = "check"
+    masks: Mapped | None = None
+    missing: MissingValues = REFUSED
+    kind: str = "auto"
+    memory: int = 1 << 62
+    workers: int = 0
+    resample: Resolution | None = None
 
     @property
     def data_map(self) -> DataMap:
         """What the program says about the arrays of its data."""
         stored = self.fields or {}
-        fields = {
-            k: (v,) if isinstance(v, str) else tuple(v) for k, v in stored.items() if v != ABSENT
-        }
+        fields = {k: _texts(v) for k, v in stored.items() if v != ABSENT}
+        masks = {k: _texts(v) for k, v in (self.masks or {}).items()}
         axes = {k: tuple(v) for k, v in (self.axes or {}).items()}
         steps = self.steps.count if self.steps else None
         names = {x.name for x in self.graph.outputs} - {x.name for x in self._outputs()}
-        return DataMap(self.graph, ArrayMap(fields, axes, self.windows, steps), self.absent | names)
+        map_ = ArrayMap(fields, axes, self.windows, steps)
+        return DataMap(self.graph, map_, self.absent | names, masks, self.kind)
 
-    def __call__(self, fields: Fields) -> Samples:
-        """Bind inputs and outputs, and warn of samples that look corrupt."""
+    def __call__(self, fields: Fields, *, whole: bool = True) -> Samples:
+        """Bind inputs and outputs, and warn of samples that look corrupt.
+
+        Args:
+            fields: of a data set.
+            whole: whether these are all samples, so that missing values can be counted.
+        """
         refuse_other_sampling(self.graph, fields)
         fields = self._compared(fields, (*self._present(), *self._output_ports()))
         if doubt := suspects_warning(fields):
             self.warn([doubt])
-        samples = self._bound(fields, self._outputs(), self._mapping(fields))
-        self.warn([*fields.notes, *samples.warnings])
+        samples = self._resampled(self._bound(fields, self._outputs(), self._mapping(fields)))
+        lost = missing_note(samples.missing, fields.source) if whole else ()
+        self.warn([*fields.notes, *lost, *samples.warnings])
         return samples
+
+    def read(
+        self,
+        sources: Sources,
+        path: str,
+        *,
+        split: str | None = None,
+        resolution: Resolution | None = None,
+        samples: int | None = None,
+    ) -> AnySamples:
+        """Read a data set, or open it to be read batch by batch if it is large.
+
+        Raises:
+            OpError: OP0610 to OP0616, what is wrong with the data.
+        """
+        how: dict[str, Any] = {"split": split, "layout": self.layout, "data_map": self.data_map}
+        handle = None
+        if self.windows is not None or stored_bytes(path) * MOST_PACKED > self.memory:
+            handle = sources.handle(path, resolution=resolution, **how)
+        if handle is not None and (samples or 0) <= len(handle):
+            count = samples or len(handle)
+            if bytes_of(handle, count) > self.memory:
+                return self._streamed(handle, count)
+        return self(sources.open(path, resolution=resolution, samples=samples, **how))
+
+    def _streamed(self, handle: Handle, count: int) -> StreamedSamples:
+        """Open samples of a data set, after every one has been looked at once."""
+        fields = handle.read([0])
+        head = self(fields, whole=False)
+        timed = [x.name for x in self._outputs() if x.steps]
+        looked = appraise(handle, count, lambda x: self.piece(x, judged=True), timed)
+        if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
+            self.warn([doubt])
+        self.warn(looked.warnings)
+        return StreamedSamples(
+            handle, self.piece, range(count), head, head.name, looked.fingerprint, self.workers
+        )
+
+    def piece(self, fields: Fields, *, judged: bool = False) -> Samples:
+        """Bind some samples of a data set without warnings about it."""
+        ports = (*self._present(), *self._output_ports())
+        fields, _ = compare_with_domains(ports, fields, self.coordinates)
+        samples = self._bound(fields, self._outputs(), self._mapping(fields), judged=judged)
+        return self._resampled(samples)
+
+    def _resampled(self, samples: Samples) -> Samples:
+        """Evaluate samples on the grid of `resample`, if there is one."""
+        size = self.resample
+        return samples if size is None else Resampling(self.graph, size)(samples)
 
     @property
     def layout(self) -> Layout | None:
@@ -83,7 +157,10 @@ class Binding:
         fields = self._compared(fields, self._present())
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         mapping = {k: v for k, v in self._mapping(fields, names).items() if k in names}
-        return self._bound(fields, (), mapping)
+        samples = self._bound(fields, (), mapping)
+        if not fields.start:
+            self.warn(tuple(missing_note(samples.missing, fields.source)))
+        return samples
 
     def _compared(self, fields: Fields, ports: Sequence[Port]) -> Fields:
         """Compare coordinates with the domains of ports; warn once of the pieces of a file."""
@@ -108,10 +185,19 @@ class Binding:
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
-    def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
+    def _bound(
+        self,
+        fields: Fields,
+        outputs: Sequence[DataPort],
+        mapping: Mapped,
+        *,
+        judged: bool = True,
+    ) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = self._timed(self._present())
-        samples = bind_fields(fields, inputs, outputs, mapping, sites(self.graph))
+        self._refuse_without_masks(fields, {x.name for x in (*inputs, *outputs)})
+        points, missing = sites(self.graph), self.missing
+        samples = bind_fields(fields, inputs, outputs, mapping, points, missing, judged=judged)
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields, wanted: Container[str] | None) -> None:
@@ -130,6 +216,18 @@ class Binding:
                 shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
                 helps = (f'add it by its name: `{{"{port.name}": array}}`, ({shape})',)
                 raise fault("OP0611", message, helps=helps, file=fields.source)
+
+    def _refuse_without_masks(self, fields: Fields, names: Container[str]) -> None:
+        """Refuse arrays in memory without the masks that the program names.
+
+        Raises:
+            OpError: OP0681, the name that a mask should have.
+        """
+        for name in self.masks or {}:
+            if name in names and name not in fields.masks and in_memory(fields.source):
+                message = f"the program names a mask of `{name}`, and the arrays have none"
+                helps = (f'add it: `{{"{MASKS}": {{"{name}": array}}}}`, 1 where a value counts',)
+                raise fault("OP0681", message, helps=helps, file=fields.source)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -183,6 +281,10 @@ class Binding:
         }
 
 
+def _texts(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _axes(port: Port) -> list[str]:
     domain = port.space.domain
     return ["points"] if domain.scattered else [x.name for x in domain.axes]
@@ -210,8 +312,30 @@ def binding_of(
     steps = TimeSteps(count, settings.data.start) if count else None
     windows = Windows(**settings.data.windows) if settings.data.windows is not None else None
     return Binding(
-        graph, fields, steps, warn, settings.data.axes, windows, settings.data.coordinates
+        graph,
+        fields,
+        steps,
+        warn,
+        settings.data.axes,
+        windows,
+        settings.data.coordinates,
+        settings.data.masks,
+        missing_values(settings),
+        settings.data.kind,
+        settings.data.memory_bytes,
+        settings.data.workers,
+        _resolution(settings.data.resample),
     )
+
+
+def _resolution(size: int | list[int] | None) -> Resolution | None:
+    return tuple(size) if isinstance(size, list) else size
+
+
+def missing_values(settings: Settings) -> MissingValues:
+    """Return what the settings of a run say about values that are missing."""
+    data = settings.data
+    return MissingValues(data.missing == "mask", None if data.fill == "mean" else float(data.fill))
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import fault
 from opdsl.train.config.schema import NO_PATHS, Data
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
-from opdsl.workflow.datasets.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 HELD_OUT_SHARE = 10  # one training sample in this many is for validation by default
@@ -30,8 +30,8 @@ class Division:
         choice: the validation data in words.
     """
 
-    train: Samples
-    valid: Samples | None
+    train: AnySamples
+    valid: AnySamples | None
     held_out: HeldOut | None
     tests: tuple[HeldOut, ...]
     choice: str
@@ -77,15 +77,9 @@ class _Divider:
         tests = self._named_tests() or self._test_part(path, parts)
         some = tests or (data.test_samples is None and data.valid != "test")
         count = data.skip + data.samples if some and data.samples else None
-        fields = self.sources.open(
-            path,
-            split=split,
-            resolution=data.resolution,
-            samples=count,
-            layout=self.binding.layout,
-            data_map=self.binding.data_map,
+        samples = self.binding.read(
+            self.sources, path, split=split, resolution=data.resolution, samples=count
         )
-        samples = self.binding(fields)
         if data.skip >= len(samples):
             message = f"`data.skip = {data.skip}` leaves out all {len(samples)} samples"
             raise fault("OP0613", message, helps=("lower it",), file=path)
@@ -98,7 +92,7 @@ class _Divider:
         return self._with_validation(samples, HeldOut(path, split), tests)
 
     def _with_validation(
-        self, samples: Samples, source: HeldOut, tests: Sequence[HeldOut]
+        self, samples: AnySamples, source: HeldOut, tests: Sequence[HeldOut]
     ) -> Division:
         """Divide the samples that are not for tests; they are from the file `source`."""
         data, pool, count = self.data, len(samples), 0
@@ -118,7 +112,7 @@ class _Divider:
     def _parts(self, path: str) -> tuple[str, ...]:
         return self.binding.data_map.parts(path) or parts_of(path)
 
-    def _read(self, source: HeldOut) -> Samples:
+    def _read(self, source: HeldOut) -> AnySamples:
         return read_held_out(source, self.data.resolution, self.testing, self.sources)
 
     def _named_validation(self, source: HeldOut) -> HeldOut | None:
@@ -132,7 +126,7 @@ class _Divider:
         path = located(valid, self.folder)
         return HeldOut(path, "valid" if "valid" in parts_of(path) else None)
 
-    def _number_of_valid(self, samples: Samples, path: str) -> int:
+    def _number_of_valid(self, samples: AnySamples, path: str) -> int:
         """Return how many training samples are set aside for validation without other data."""
         valid, pool = self.data.valid, len(samples)
         if isinstance(valid, str):
@@ -186,7 +180,7 @@ class _Divider:
         return count
 
 
-def _whole(samples: Samples, count: int) -> int:
+def _whole(samples: AnySamples, count: int) -> int:
     """Round up to whole trajectories, so that no trajectory is on both sides of a division.
 
     Where there is one trajectory, its last windows are set aside.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from opdsl.data.bind.end_conditions import AxisEnds, end_warnings
-from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
+from opdsl.workflow.datasets.reading.streamed import AnySamples, few_of
 
 
-def end_warnings_of(graph: Graph, sets: Iterable[Samples]) -> list[Diagnostic]:
+def end_warnings_of(graph: Graph, sets: Iterable[AnySamples]) -> list[Diagnostic]:
     """Return a warning OP0653 for each output and source that contradicts a declared condition.
 
     Args:
@@ -18,10 +18,10 @@ def end_warnings_of(graph: Graph, sets: Iterable[Samples]) -> list[Diagnostic]:
         sets: data with the outputs; of several resolutions of one source the first counts.
     """
     axes_of = _axis_ends(graph)
-    of_sources: dict[str, Samples] = {}
+    of_sources: dict[str, AnySamples] = {}
     for samples in sets:
         of_sources.setdefault(samples.source, samples)
-    return [x for samples in of_sources.values() for x in end_warnings(samples, axes_of)]
+    return [x for samples in of_sources.values() for x in end_warnings(few_of(samples), axes_of)]
 
 
 def _axis_ends(graph: Graph) -> dict[str, tuple[AxisEnds, ...]]:

@@ -28,7 +28,8 @@ def generate_dataset(
         out: the file to make or to replace.
         seed: two files of one seed hold the same functions.
         progress: is called with the samples done and all samples.
-        options: of the generator, `resolution` and `samples` among them.
+        options: of the generator, `resolution` and `samples` among them; others have their
+            default values.
 
     Raises:
         OpError: OP0604, no such generator, or an option does not fit; OP0617, a check failed;
@@ -40,7 +41,8 @@ def generate_dataset(
         helps = (*did_you_mean(name, names), f"the generators are: {', '.join(names)}")
         raise fault("OP0604", f"there is no generator `{name}`", helps=helps)
     _refuse_bad_options(name, generator, options)
-    return generator.generate(out=Path(out), seed=seed, progress=progress, **options)
+    defaults = {x.name: x.default for x in generator.options if x.default is not None}
+    return generator.generate(out=Path(out), seed=seed, progress=progress, **defaults | options)
 
 
 def _refuse_bad_options(name: str, generator: Generator, options: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.train.run.folder import ABOUT
 from opdsl.workflow.datasets.binding import Binding
-from opdsl.workflow.datasets.sources import Sources, parts_of
+from opdsl.workflow.datasets.reading.paths import paths_in
+from opdsl.workflow.datasets.reading.sources import Sources, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.folder.reading import no_run
 
 
@@ -47,26 +48,19 @@ def held_out_in(path: str, split: str | None = None) -> HeldOut:
 
 def read_held_out(
     source: HeldOut, resolution: Resolution | None, binding: Binding, sources: Sources
-) -> Samples:
+) -> AnySamples:
     """Read held-out samples as the inputs and outputs of a model.
 
     Raises:
         OpError: OP0610 to OP0615.
     """
-    fields = sources.open(
-        source.path,
-        split=source.split,
-        resolution=resolution,
-        layout=binding.layout,
-        data_map=binding.data_map,
-    )
-    samples = binding(fields)
+    samples = binding.read(sources, source.path, split=source.split, resolution=resolution)
     first, last = (_counted(x, source.windows, samples) for x in (source.first, source.last))
     samples = samples.first(first) if first else samples
     return samples.last(last) if last else samples
 
 
-def _counted(count: int | None, windows: int, samples: Samples) -> int | None:
+def _counted(count: int | None, windows: int, samples: AnySamples) -> int | None:
     """Convert a number of windows to that of the same trajectories in other samples."""
     if count is None or windows == samples.windows or count % windows:
         return count
@@ -79,13 +73,13 @@ def read_sets(
     usual: Resolution | None,
     binding: Binding,
     sources: Sources,
-) -> dict[str, Samples]:
+) -> dict[str, AnySamples]:
     """Read the sets to be measured, by name, in the order of the resolutions.
 
     Args:
         held_out: where they are; without any the result is empty.
         resolutions: at which to read; without any, each file at `usual` if it has that, else as it
-            is.
+            is. Where samples are resampled, the first file has every resolution.
         usual: the resolution of training.
         binding: how fields become inputs and outputs.
         sources: data sets in memory.
@@ -93,9 +87,13 @@ def read_sets(
     Raises:
         OpError: OP0610 to OP0615; OP0614 for a resolution that no file has.
     """
-    sets: dict[str, Samples] = {}
+    sets: dict[str, AnySamples] = {}
     for source, resolution in _requests(held_out, resolutions, usual, binding, sources):
-        samples = replace(read_held_out(source, resolution, binding, sources), name="")
+        if resolutions and binding.resample is not None:
+            resampling = replace(binding, resample=resolution)
+            samples = read_held_out(source, None, resampling, sources)
+        else:
+            samples = read_held_out(source, resolution, binding, sources)
         name = _free_name(samples.extent, source, sets)
         sets[name] = replace(samples, name=name)
     return sets
@@ -108,6 +106,8 @@ def _requests(
     binding: Binding,
     sources: Sources,
 ) -> list[tuple[HeldOut, Resolution | None]]:
+    if resolutions and held_out and binding.resample is not None:
+        return [(held_out[0], x) for x in resolutions]
     if resolutions and held_out:
         return [(_source_of(held_out, x, binding, sources), x) for x in resolutions]
     requests: list[tuple[HeldOut, Resolution | None]] = []
@@ -143,7 +143,7 @@ def _same(have: tuple[int, ...], want: Resolution) -> bool:
 
 def _free_name(name: str, source: HeldOut, used: Mapping[str, object]) -> str:
     """Return `33x33`, or `test_33 33x33` if there is one already, then numbered."""
-    names = [name, f"{Path(source.path).stem} {name}"]
+    names = [name, f"{Path(paths_in(source.path)[0]).stem} {name}"]
     names += [f"{names[1]} ({i})" for i in range(2, len(used) + 3)]
     return next(x for x in names if x not in used)
 

@@ -10,7 +10,7 @@ from posixpath import basename
 
 import numpy as np
 
-from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, SAMPLE, TIME, AxisNames
+from opdsl.data.arrays.axes import CHANNEL, COORDINATE, POINT, QUERY, SAMPLE, TIME, WORDS, AxisNames
 from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
 from opdsl.data.arrays.presets import GRID, PRESETS, Proposal
 from opdsl.data.arrays.reading import open_arrays
@@ -186,7 +186,7 @@ def _of_arrays(
     file: ArrayFile, path: str, inputs: Sequence[str], outputs: Sequence[str]
 ) -> Contents:
     """Return the contents of a file of named arrays."""
-    layouts = [(x.summary, y) for x in PRESETS if (y := x.propose(file.arrays)) is not None]
+    layouts = [(x.summary, y[0]) for x in PRESETS if (y := x.proposals(file.arrays))]
     if len(layouts) == 1:
         summary, proposal = layouts[0]
         if proposal.inputs or (inputs and outputs):
@@ -233,8 +233,9 @@ def _of_proposal(
         full = matching(name, list(file.arrays))
         axes.setdefault(name, axes.get(full[0], ()) if full else ())
     timed = any(TIME in axes[x] for x in outs)
-    grid_axes = [x for x in axes[outs[0]] if x not in {SAMPLE, TIME, CHANNEL, POINT, COORDINATE}]
-    names = {x: _word(AXES[i] if x in GRID else x) for i, x in enumerate(grid_axes)}
+    grid_axes = [x for x in axes[outs[0]] if x not in WORDS]
+    usual = [_axis_name(i, proposal) for i in range(len(GRID))]
+    names = {x: _word(usual[GRID.index(x)] if x in GRID else x) for x in grid_axes}
     renamed = {k: tuple(names.get(x, x) for x in v) for k, v in axes.items()}
     grid = tuple(_grid_of_arrays(file, outs[0], axes[outs[0]], names, proposal))
     points = next(iter(proposal.points), None)
@@ -250,10 +251,16 @@ def _of_proposal(
         summary,
         grid,
         dims,
-        shared=points is not None and SAMPLE not in axes[points],
+        shared=points is not None and not {SAMPLE, QUERY} & {*axes[points]},
         points=(proposal.points, () if points is None else axes[points]),
         steps=min(STEPS, times - 1) if timed else 0,
     )
+
+
+def _axis_name(i: int, proposal: Proposal) -> str:
+    """Return the name of an axis: that of its coordinates if it is a word, else x, y, ..."""
+    stored = basename(proposal.coordinates[i]) if i < len(proposal.coordinates) else ""
+    return stored if stored.isidentifier() else AXES[i]
 
 
 def _side(
@@ -262,7 +269,11 @@ def _side(
     """Return the functions of one side; several arrays of one grid become one function."""
     first = axes[names[0]]
     kind = (
-        "points" if POINT in first else "grid" if set(first) - {SAMPLE, TIME, CHANNEL} else "vector"
+        "points"
+        if POINT in first or (QUERY in first and usual == "output")
+        else "grid"
+        if set(first) - {SAMPLE, TIME, CHANNEL, QUERY}
+        else "vector"
     )
     if len(names) > 1 and all(axes[x] == first for x in names):
         return (ProgramFunction(usual, len(names), kind, tuple(names), first),)

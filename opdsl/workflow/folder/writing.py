@@ -23,7 +23,7 @@ from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.held_out import HeldOut
-from opdsl.workflow.datasets.sources import absolute
+from opdsl.workflow.datasets.reading.sources import absolute
 from opdsl.workflow.folder.reading import FORMAT, PROGRAM, SETTINGS
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program, used_settings
@@ -32,7 +32,7 @@ from opdsl.workflow.programs.resolved_text import imported_files, resolved_text
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.train.engine.normalise import Normaliser
+    from opdsl.train.scaling.normalise import Normaliser
 
 REPORT = "report.html"
 RUNS = Path("runs")

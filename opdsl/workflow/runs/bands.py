@@ -16,13 +16,14 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.nn.points.batch import Values
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import FrozenPart
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.warm_start import WarmStart
 from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.metrics.evaluate import predict
 from opdsl.train.metrics.quadrature import field_weights
 from opdsl.train.run.checkpoint import State
 from opdsl.train.run.trained import trained_state
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.runs.calibration import weights_of
 from opdsl.workflow.runs.evaluation import latitude_samplings
 
@@ -97,7 +98,7 @@ class BandedModel:
     normaliser: Normaliser
     settings: Settings
 
-    def calibrate(self, samples: Samples, alpha: float | None, delta: float) -> Calibration:
+    def calibrate(self, samples: AnySamples, alpha: float | None, delta: float) -> Calibration:
         """Find the factor of the width on samples; see `opdsl.train.metrics.calibrate`.
 
         Raises:
@@ -106,7 +107,7 @@ class BandedModel:
         band = self.settings.band
         assert band.of
         share = band.alpha if alpha is None else alpha
-        weights = weights_of(self.module)
+        weights, samples = weights_of(self.module), loaded(samples)
         fields = self._predicted(samples, band.of, band.width)
         points = self._weights(samples, band.of)
         factor, rank = calibrate(*fields, alpha=share, delta=delta, weights=points)
@@ -114,8 +115,9 @@ class BandedModel:
             band.of, band.width, share, delta, factor, len(samples), rank, weights=weights
         )
 
-    def coverage(self, samples: Samples, calibration: Calibration) -> Coverage:
+    def coverage(self, samples: AnySamples, calibration: Calibration) -> Coverage:
         """Measure how much of the truth of samples lies within the calibrated band."""
+        samples = loaded(samples)
         fields = self._predicted(samples, calibration.of, calibration.width)
         weights = self._weights(samples, calibration.of)
         return coverage(*fields, calibration, weights)

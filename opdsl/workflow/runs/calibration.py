@@ -12,13 +12,13 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.data.bind.samples import Samples
 from opdsl.data.io.joining import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
 from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.train.metrics.calibrate import CONFIDENCE, Calibration, Coverage, half_width
-from opdsl.workflow.datasets.sources import absolute
+from opdsl.workflow.datasets.reading.sources import absolute
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.output import write_file
 
 __all__ = [
@@ -51,7 +51,7 @@ class CalibrationReport:
     path: Path = Path()
 
 
-def write_calibration(run: Path, calibration: Calibration, samples: Samples) -> Path:
+def write_calibration(run: Path, calibration: Calibration, samples: AnySamples) -> Path:
     """Write a calibration whole, with the data that it was found on.
 
     Raises:

@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.runs.interpolation import (
     Interpolation,
     interpolated_heading,
@@ -141,7 +141,7 @@ def evaluate_sets(
     module: nn.Module,
     normaliser: Normaliser,
     graph: Graph,
-    sets: Mapping[str, Samples],
+    sets: Mapping[str, AnySamples],
     settings: Settings,
     split: str,
     trained: tuple[int, ...] | None,

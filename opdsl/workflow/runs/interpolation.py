@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import (
     PointLayout,
     every_kth,
@@ -22,11 +21,12 @@ from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.interpolation import CoarseGrid, interpolated_errors
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.point_layouts import PLACES
-from opdsl.workflow.datasets.sources import in_memory
+from opdsl.workflow.datasets.reading.sources import in_memory
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.runs.rollout import loop_of
 
 Row = Mapping[str, Any]
@@ -68,7 +68,7 @@ def measure_interpolation(
     module: nn.Module,
     normaliser: Normaliser,
     graph: Graph,
-    samples: Samples,
+    samples: AnySamples,
     settings: Settings,
     trained: tuple[int, ...] | None,
     axes_of: Mapping[str, GridAxes],
@@ -125,14 +125,15 @@ def _finer(have: tuple[int, ...], trained: tuple[int, ...]) -> bool:
     return all(n >= m for n, m in zip(have, trained, strict=True))
 
 
-def _unlike_grids(domains: Mapping[str, Domain], samples: Samples) -> str | None:
+def _unlike_grids(domains: Mapping[str, Domain], samples: AnySamples) -> str | None:
     """Return why functions do not have one regular grid in common."""
     parts = [y for x in domains.values() for y in x.parts]
-    if samples.places or any(x.scattered for x in parts):
+    if head_of(samples).places or any(x.scattered for x in parts):
         return "some functions are on points, between which splines do not interpolate"
     if not all(x.regular for x in domains.values()):
         return "functions on spheres are not interpolated by splines"
-    functions = samples.inputs | samples.outputs
+    head = head_of(samples)
+    functions = head.inputs | head.outputs
     shapes = {k: tuple(all_values(functions[k]).shape) for k in domains if k in functions}
     if any(x[len(x) - domains[k].dims :] != samples.resolution for k, x in shapes.items()):
         return "inputs and outputs have different resolutions"
@@ -140,7 +141,7 @@ def _unlike_grids(domains: Mapping[str, Domain], samples: Samples) -> str | None
 
 
 def _layouts(
-    domain: Domain, samples: Samples, trained: tuple[int, ...]
+    domain: Domain, samples: AnySamples, trained: tuple[int, ...]
 ) -> tuple[PointLayout | None, ...]:
     """Return where the points of each axis are; None where these contain no coarser grid."""
     sizes = zip(samples.resolution, trained, strict=True)
@@ -150,7 +151,7 @@ def _layouts(
     )
 
 
-def _candidates(domain: Domain, samples: Samples, axis: int) -> tuple[PointLayout, ...]:
+def _candidates(domain: Domain, samples: AnySamples, axis: int) -> tuple[PointLayout, ...]:
     """Return where the points of an axis may be, the most probable place first.
 
     A statement of the file comes first, then a declaration of the program. `periodic` also stands
@@ -168,7 +169,7 @@ def _candidates(domain: Domain, samples: Samples, axis: int) -> tuple[PointLayou
 def _gap(
     domain: Domain,
     layouts: Sequence[PointLayout | None],
-    samples: Samples,
+    samples: AnySamples,
     trained: tuple[int, ...],
 ) -> str:
     """Return the reason why the points of a grid do not contain those of a coarser one."""

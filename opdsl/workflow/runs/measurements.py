@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.diagnostics import fault
 from opdsl.train.config.changes import Change, read_changes
@@ -23,8 +21,9 @@ from opdsl.workflow.datasets.held_out import (
     tests_of,
     valid_of,
 )
-from opdsl.workflow.datasets.in_memory import TrainingData, as_fields
-from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory, on_disk
+from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_path, registered
+from opdsl.workflow.datasets.reading.sources import TEST, Sources, in_memory, not_in_memory, on_disk
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.runs.bands import BandedModel
@@ -87,11 +86,12 @@ def _held_out(
     held_out: list[HeldOut] = []
     memory = {}
     for i, x in enumerate(several):
-        if isinstance(x, str | PathLike):
-            held_out.append(held_out_in(fspath(x), split))
+        path = as_path(x)
+        if path is not None:
+            held_out.append(held_out_in(path, split))
             continue
         label = f"{TEST[:-1]}{i}>" if i else TEST
-        memory[label] = as_fields(graph, x, label)
+        memory[label] = registered(graph, x, label)
         held_out.append(HeldOut(label))
     return held_out, Sources(memory)
 
@@ -147,14 +147,9 @@ def calibrate_run(
     (source,), sources = _held_out(run.graph, data, split)
     if split is None:
         source = replace(source, split=None)
-    fields = sources.open(
-        source.path,
-        split=source.split,
-        resolution=settings.data.resolution,
-        layout=binding.layout,
-        data_map=binding.data_map,
-    )
-    calibration_samples = _some(binding(fields), skip, samples, source.path)
+    resolution = settings.data.resolution
+    every = binding.read(sources, source.path, split=source.split, resolution=resolution)
+    calibration_samples = _some(every, skip, samples, source.path)
     calibration = band.calibrate(calibration_samples, alpha, delta)
     if test is None:
         tests = tests_of(run.folder, run.about)
@@ -168,7 +163,7 @@ def calibrate_run(
     return CalibrationReport(calibration, coverage, path)
 
 
-def _some(samples: Samples, skip: int, count: int | None, path: str) -> Samples:
+def _some(samples: AnySamples, skip: int, count: int | None, path: str) -> AnySamples:
     if skip >= len(samples):
         message = f"`--skip {skip}` leaves out all {len(samples)} samples"
         raise fault("OP0613", message, helps=("lower it",), file=path)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from opdsl.lower.module import OperatorModule, Result
-from opdsl.nn.points.batch import Values, all_values, map_values
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.normalise import ChannelScale, Normaliser
+from opdsl.train.scaling.normalise import Normaliser
+from opdsl.train.scaling.scales import PointScale, SampleScale, Scale
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
@@ -48,31 +48,30 @@ class Operator(nn.Module):
         """
         arguments = self.module.guards.by_name(inputs, named)
         result = self.module(**{k: self._normalised(k, x) for k, x in arguments.items()})
-        outputs: dict[str, Tensor | Packed] = self.normaliser.decode(self._by_name(result))
+        functions = {k: x for k, x in arguments.items() if isinstance(x, Tensor | Packed)}
+        outputs: dict[str, Tensor | Packed] = self.normaliser.decode(
+            self._by_name(result), functions
+        )
         return outputs if isinstance(result, dict) else outputs.popitem()[1]
 
     def draw(self, name: str, x: Tensor) -> Tensor:
         """Draw physical values of an input that are standard normal once normalised."""
-        scale = self._scale(name)
-        return scale.back(x) if scale else x
-
-    def _scale(self, name: str) -> ChannelScale | None:
-        scales: Mapping[str, nn.Module] = dict(self.normaliser.scales.items())
-        scale = scales.get(f"in_{name}")
-        return scale if isinstance(scale, ChannelScale) else None
+        return self.normaliser.typical_values(name, x)
 
     def _normalised(self, name: str, x: Any) -> Any:
         """Normalise an input; one that does not fit the scale is left for the module to refuse."""
-        scale = self._scale(name)
+        scale = self.normaliser.input_scale(name)
         if scale is None or not isinstance(x, Tensor | Packed) or not _fits(scale, x):
             return x
-        return map_values(x, scale)
+        return self.normaliser.encode_one(name, x)
 
     def _by_name(self, result: Result) -> dict[str, Values]:
         return result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
 
 
-def _fits(scale: ChannelScale, x: Values) -> bool:
+def _fits(scale: Scale, x: Values) -> bool:
     y = all_values(x)
-    alike = y.ndim > 1 and y.shape[1] == len(scale.mean) and y.device == scale.mean.device
+    statistics = scale.size if isinstance(scale, SampleScale) else scale.mean
+    axes = scale.mean.ndim + 1 if isinstance(scale, PointScale) else y.ndim
+    alike = 1 < y.ndim == axes and y.shape[1] == len(statistics) and y.device == statistics.device
     return alike and (y.dtype.is_floating_point or y.dtype.is_complex)

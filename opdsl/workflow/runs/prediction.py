@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from opdsl.data.bind.masks import completed
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.io.dataset import Stream, stream_dataset
 from opdsl.diagnostics import fault
@@ -30,8 +31,9 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
-from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of
-from opdsl.workflow.datasets.mapped import DataMap
+from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of, missing_values
+from opdsl.workflow.datasets.query_samples import in_rows
+from opdsl.workflow.datasets.reading.mapped import DataMap
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
@@ -66,10 +68,11 @@ def predict(
         _check(run, arguments)
     else:
         arguments, hidden = _first_step(run, steps, positional, by_name)
-    names = [x.name for x in run.graph.inputs]
+    missing, names = missing_values(run.settings), [x.name for x in run.graph.inputs]
+    axes = {x.name: x.space.domain.dims for x in run.graph.inputs}
     outputs = outputs_of(
         run,
-        {k: arguments[k] for k in names},
+        {k: completed(arguments[k], missing, axes[k]) for k in names},
         {k: _geometry(x) for k, x in arguments.items() if k not in names},
         model=_in_tiles(run, tile),
         batch=batch,
@@ -149,6 +152,7 @@ def outputs_of(
         steps: steps in time.
         hidden: outputs to leave out.
     """
+    run.operator.normaliser.refuse_outside(inputs)
     weight = next(run.module.parameters(), torch.empty(()))
     policy = policy_of(run.settings.precision, weight.device)
     loop, put, first = loop_of(run.graph, steps), _put(weight), torch.tensor([0])
@@ -229,7 +233,9 @@ def predict_file(
     times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
     predictions = _predicted(run, parts, binding, steps, batch=size, tile=tile)
     (samples, first), pieces = peek(predictions)
-    if out.suffix == ".npz":
+    if out.suffix == ".npz" and (rows := fields.query_rows) is not None:
+        write_npz(out, (in_rows(x, rows) for _, x in pieces), len(rows))
+    elif out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
     elif samples.places:  # outputs on points are written in one piece
         write_points(out, run.graph, first, samples, times=times)
@@ -253,7 +259,8 @@ def _stream(run: Run, source: str, split: str | None, size: int, data_map: DataM
         size = len(mapped) if any(x.scattered for x in run.graph.domains) else size
         starts = range(0, len(mapped), size)
         ends = (min(x + size, len(mapped)) for x in starts)
-        pieces = (data_map.read(mapped, *x) for x in zip(starts, ends, strict=True))
+        rows = (range(*x) for x in zip(starts, ends, strict=True))
+        pieces = (data_map.read(mapped, x) for x in rows)
         return Stream(len(mapped), pieces)
     axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
     alone = axes.pop() if len(axes) == 1 else None

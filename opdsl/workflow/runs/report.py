@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -20,11 +21,12 @@ from opdsl.train.config.changes import Change, setting_text
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings
@@ -53,7 +55,7 @@ def make_report(
     run: Path,
     module: nn.Module,
     normaliser: Normaliser,
-    tests: Mapping[str, Samples],
+    tests: Mapping[str, AnySamples],
     history: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     *,
@@ -161,10 +163,10 @@ def _diagram(graph: Graph) -> str:
 
 
 def _pictures(
-    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
+    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: AnySamples, settings: Settings
 ) -> list[Picture]:
     """Show the first samples of a set: the first channel of each function, after the last step."""
-    few = samples.first(SAMPLES)
+    few = loaded(samples.first(SAMPLES))
     loop = loop_of(graph, settings.rollout)
     outputs = predict(
         module,
@@ -182,9 +184,12 @@ def _pictures(
     return [
         Picture(
             ", ".join((f"{samples.name}, sample {i}, {name}", *_vectors(few, i))),
-            truth=_shown(truth, i, timed=loop is not None),
-            prediction=_shown(outputs[name], i, timed=loop is not None),
-            inputs={k: _shown(x, i, timed=k in with_steps) for k, x in functions.items()},
+            truth=_shown(truth, i, few.weights.get(name), timed=loop is not None),
+            prediction=_shown(outputs[name], i, few.weights.get(name), timed=loop is not None),
+            inputs={
+                k: _shown(x, i, few.weights.get(k), timed=k in with_steps)
+                for k, x in functions.items()
+            },
             clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
             output=name,
         )
@@ -207,9 +212,12 @@ def _vectors(few: Samples, sample: int) -> Iterator[str]:
             yield f"{name} = {text}{more}" if len(numbers) == 1 else f"{name} = ({text}{more})"
 
 
-def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
-    """Return the first channel of a sample, of the last step in time."""
+def _shown(x: Values, sample: int, weights: Values | None, *, timed: bool) -> NDArray[Any]:
+    """Return the first channel of a sample, of the last step in time; NaN where it is masked."""
     function = split_samples(x)[sample]
+    if weights is not None and all_values(weights).dtype == torch.bool:
+        mask = split_samples(weights)[sample]
+        function = torch.where(mask, function, torch.nan)
     values: NDArray[Any] = (function[-1] if timed else function)[0].float().numpy()
     return values
 

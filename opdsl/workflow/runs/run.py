@@ -17,7 +17,7 @@ from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.run.metrics_log import read_metrics
-from opdsl.workflow.datasets.in_memory import TrainingData
+from opdsl.workflow.datasets.reading.in_memory import TrainingData
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.weights import trained_module

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from opdsl.data.bind.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule, lower
@@ -36,8 +35,9 @@ from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST, Division, divide
 from opdsl.workflow.datasets.end_conditions import end_warnings_of
 from opdsl.workflow.datasets.held_out import read_sets
-from opdsl.workflow.datasets.sources import Sources, located, parts_of
-from opdsl.workflow.errors import ArgumentError, Warn, ignore
+from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+from opdsl.workflow.errors import ArgumentError, Warn, ignore, once
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
     about_data,
@@ -50,6 +50,7 @@ from opdsl.workflow.folder.writing import (
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
+from opdsl.workflow.programs.transforms import refuse_bad_transforms
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -59,9 +60,11 @@ from opdsl.workflow.runs.evaluation import (
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
+from opdsl.workflow.training.transform_checks import axis_rules, refuse_unmapped
 
 
 def begin_run(
@@ -91,8 +94,12 @@ def begin_run(
     """
     refuse_used(run)
     symmetries = declared_symmetries(program.graph, resolved)
+    refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     refuse_bad_sizes(symmetries, sets.division.train)
+    refuse_masked_functions(
+        resolved.settings, symmetries, sets.division.train, grid_axes(program.graph)
+    )
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
     start = warm_start(source, module) if source else None
@@ -163,14 +170,14 @@ class _Sets:
     """
 
     division: Division
-    tests: dict[str, Samples]
+    tests: dict[str, AnySamples]
     split: str
     loop: Rollout | None
 
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
         """Read the samples, after all checks that need no data."""
-        graph, data = program.graph, settings.data
+        graph, data, warn = program.graph, settings.data, once(warn)
         policy_of(settings.precision, device_of(settings.device))
         _refuse_too_large(graph, settings, program.folder, sources)
         loop = loop_of(graph, settings.rollout)
@@ -183,10 +190,12 @@ class _Sets:
         if not held_out and division.held_out and settings.eval.resolutions:
             held_out, split = [division.held_out], "valid"
         tests = read_sets(held_out, settings.eval.resolutions, data.resolution, testing, sources)
+        valid = [division.valid] if division.valid is not None else []
+        refuse_unmapped(settings, [*valid, *tests.values()])
         return cls(division, tests, split, loop)
 
     @property
-    def valid(self) -> Samples | None:
+    def valid(self) -> AnySamples | None:
         """The validation samples, which choose the best weights."""
         if self.division.choice == BY_TEST:
             return next(iter(self.tests.values()), None)
@@ -197,7 +206,7 @@ class _Sets:
         valid = [self.division.valid] if self.division.valid is not None else []
         _try(module, [self.division.train, *valid, *self.tests.values()], self.loop)
 
-    def to_measure(self) -> dict[str, dict[str, Samples]]:
+    def to_measure(self) -> dict[str, dict[str, AnySamples]]:
         """Return the sets that are measured at the end, by split and by name."""
         valid = (
             {} if self.division.valid is None else {self.division.valid.name: self.division.valid}
@@ -237,6 +246,7 @@ class _Training:
             self.run,
             axes_of=grid_axes(graph),
             samplings=latitude_samplings(graph),
+            rules=axis_rules(graph),
             meta=_meta(graph),
             resume=resume,
             listener=listener,
@@ -324,8 +334,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     data = settings.data
     assert data.path is not None
     path = located(data.path, folder)
-    if data.resolution is not None:
-        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
+    size = data.resolution if data.resample is None else data.resample
+    if size is not None:
+        dims = graph.inputs[0].space.domain.dims
+        sizes = sizes_at(graph, (size,) * dims if isinstance(size, int) else tuple(size))
     else:
         data_map = binding_of(graph, settings).data_map
         part = "train" if "train" in (data_map.parts(path) or parts_of(path)) else None
@@ -346,12 +358,12 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
+def _try(module: OperatorModule, sets: Sequence[AnySamples], loop: Rollout | None) -> None:
     """Call the model on one sample of each set."""
     module.eval()
     with torch.no_grad():
         for samples in sets:
-            sample = samples.first(1)
+            sample = head_of(samples).first(1)
             with_steps = {k for k, x in sample.inputs.items() if loop and loop.timed(k, x)}
             inputs = {
                 k: all_values(x)[:, 0] if k in with_steps else x for k, x in sample.inputs.items()

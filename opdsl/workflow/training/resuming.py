@@ -33,7 +33,13 @@ from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.check import read_source
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.held_out import HeldOut, tests_of, valid_of
-from opdsl.workflow.datasets.sources import Sources, absolute, in_memory, located, not_in_memory
+from opdsl.workflow.datasets.reading.sources import (
+    Sources,
+    absolute,
+    in_memory,
+    located,
+    not_in_memory,
+)
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.folder.reading import PROGRAM, model_of, own_settings, read_about
 from opdsl.workflow.folder.writing import REPORT

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import Diagnostic, Help, fault
 from opdsl.ir.graph import Graph
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.metrics.symmetry_test import Asymmetry, asymmetry
+from opdsl.workflow.datasets.reading.streamed import AnySamples, few_of, head_of
 
 QUANTITIES = {"mean": "", "mean square": "the square of ", "product": "the product of "}
 
 
-def refuse_bad_sizes(symmetries: Sequence[Symmetry], samples: Samples) -> None:
+def refuse_bad_sizes(symmetries: Sequence[Symmetry], samples: AnySamples) -> None:
     """Refuse data on which a symmetry cannot act.
 
     Raises:
         OpError: OP0655, two exchanged axes have different numbers of points, or components are
             exchanged of which one is not in the data or has another shape.
     """
-    fields = samples.inputs | samples.outputs
+    head = head_of(samples)
+    fields = head.inputs | head.outputs
     shapes = {k: tuple(all_values(x).shape) for k, x in fields.items()}
     for symmetry in symmetries:
         for name, grid in symmetry.maps.items():
@@ -45,11 +46,14 @@ def refuse_bad_sizes(symmetries: Sequence[Symmetry], samples: Samples) -> None:
 
 
 def symmetry_warnings(
-    graph: Graph, symmetries: Sequence[Symmetry], samples: Samples
+    graph: Graph, symmetries: Sequence[Symmetry], samples: AnySamples
 ) -> Iterator[Diagnostic]:
     """Yield the warning OP0654 for each symmetry that the samples do not have."""
+    if not symmetries:
+        return
+    some = few_of(samples)
     for symmetry in symmetries:
-        deviation = asymmetry(symmetry, samples.inputs, samples.outputs)
+        deviation = asymmetry(symmetry, some.inputs, some.outputs)
         if deviation is not None:
             yield _warning(graph, symmetry, deviation, samples.source)
 

@@ -14,8 +14,8 @@ from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.engine.signals import Interrupted
-from opdsl.workflow.datasets.in_memory import TrainingData, as_sources
-from opdsl.workflow.datasets.named_arrays import EXAMPLE
+from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
+from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.writing import new_folder

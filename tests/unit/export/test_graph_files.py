@@ -18,6 +18,7 @@ from tests.property.well_typed import program
 from tests.same_graph import assert_same
 
 MODELS = graphs()
+MANY = 45  # nodes
 TEXT = """
 edition 2026
 model M {
@@ -56,7 +57,12 @@ def refused(data):
 # -------------------------------------------------------------------------- there and back
 
 
-@pytest.mark.parametrize("name", MODELS)
+def model(name):
+    """Slow where hundreds of nodes are of the same few blocks."""
+    return pytest.param(name, marks=pytest.mark.slow if len(MODELS[name].nodes) > MANY else [])
+
+
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_model_comes_back(name):
     graph = MODELS[name]
     written = json.loads(json.dumps(to_json(graph), allow_nan=False))
@@ -281,7 +287,9 @@ def damaged(data, rng):
     return data
 
 
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize(
+    "block", [0, 1, *(pytest.param(x, marks=pytest.mark.slow) for x in range(2, 8))]
+)
 def test_damaged_files_are_refused_or_read_as_sound_graphs(block):
     whole = to_json(load(TEXT))
     for seed in range(100 * block, 100 * block + 100):
@@ -303,7 +311,7 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", list(map(model, MODELS)))
 def test_every_graph_is_of_the_schema(name, validator):
     validator.validate(json.loads(json.dumps(to_json(MODELS[name]))))
 

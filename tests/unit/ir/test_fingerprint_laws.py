@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opdsl.compiler import load
 from opdsl.ir.fingerprint import fingerprint, meant
 from opdsl.syntax.printer import format_text
-from tests.conformance.test_blocks import CASES
+from tests.conformance.test_blocks import CASES, on_one_axis
 from tests.property.well_typed import program
 
 SEEDS = st.integers(0, 10_000)
@@ -51,7 +51,7 @@ def renamed(source):
     return re.sub(r"\bn(\d+)\b", r"other_\1_name", source)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(SEEDS, st.data())
 def test_order_names_comments_and_layout_do_not_count(seed, data):
     source = program(seed).text()
@@ -191,7 +191,7 @@ def test_the_name_of_the_fed_output_does_not_count():
     assert fingerprint(load(source)) == fingerprint(load(other))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(SEEDS)
 def test_one_layer_more_is_another_function(seed):
     made = program(seed)
@@ -208,7 +208,7 @@ def needs(block, case):
     return [(x.domain, x.axis, x.points) for x in block.bounds(*case.spaces)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", on_one_axis(CASES), ids=str)
 def test_a_parameter_means_what_the_fingerprint_takes_it_for(case):
     from opdsl.ir.graph import Node
     from tests.hand_built import SOURCE

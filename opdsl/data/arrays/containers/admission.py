@@ -8,7 +8,12 @@ from math import prod
 
 from opdsl.data.arrays.listing import ArrayInfo
 from opdsl.data.io.hdf5.safe_h5 import LARGEST, NUMBERS
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.memory_budget import (
+    data_budget,
+    is_out_of_memory,
+    out_of_memory,
+    too_large_for_memory,
+)
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
 
@@ -50,6 +55,8 @@ def damage(source: str, library: str) -> Iterator[None]:
         raise fault("OP0610", message, helps=helps, file=source) from error
     # zipfile, NumPy and json raise a dozen types, depending on which byte is broken
     except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(source) from error
         raise damaged(source, f"{library} says: {first_line(error)}") from error
 
 

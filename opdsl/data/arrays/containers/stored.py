@@ -47,7 +47,8 @@ class Stored:
 
     def info(self) -> ArrayInfo:
         """Describe the array."""
-        return ArrayInfo(self.place.shape, self.dtype)
+        packed = self.member is not None and self.offset is None
+        return ArrayInfo(self.place.shape, self.dtype, by_rows=self.place.by_rows and not packed)
 
 
 @dataclass(slots=True)

@@ -40,6 +40,11 @@ class Strided:
         steps = zip(self.shape, self.strides, strict=True)
         return self.offset + sum((n - 1) * s for n, s in steps) + self.dtype.itemsize
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether the first axis is the outermost, so that its entries lie one after the other."""
+        return not self.strides or self.strides[0] == max(self.strides)
+
 
 def dense(offset: int, dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool) -> Strided:
     """Describe an array without gaps, its last axis running fastest, or its first (`fortran`)."""

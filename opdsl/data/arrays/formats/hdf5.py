@@ -69,7 +69,8 @@ class Hdf5Arrays:
         if self.packed:
             dtype = decoded_type(stored.dtype, stored.attrs, self.source)
         attributes = _without_internal(stored.attrs)
-        return ArrayInfo(stored.shape[::step], dtype, stored.axes[::step], attributes)
+        by_rows = not self.reversed or len(stored.shape) < 2
+        return ArrayInfo(stored.shape[::step], dtype, stored.axes[::step], attributes, by_rows)
 
     def _shown(self, name: str, stored: Hdf5Array) -> bool:
         hidden = name.startswith(REFERENCES) or MATLAB_EMPTY in stored.attrs

@@ -71,7 +71,10 @@ class _Mat5Arrays:
     arrays: Mapping[str, ArrayInfo] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.arrays = {k: ArrayInfo(x.place.shape, x.dtype) for k, x in self.variables.items()}
+        self.arrays = {
+            k: ArrayInfo(x.place.shape, x.dtype, by_rows=x.place.by_rows and x.stream is None)
+            for k, x in self.variables.items()
+        }
 
     def read(self, name: str, index: Sequence[slice] = ()) -> NDArray[Any]:
         """Read an array, or the part that `index` selects; see `ArrayFile.read`."""

@@ -6,7 +6,7 @@ could say itself. It is applied where the program says nothing and its names are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opdsl.data.arrays.axes import AxisNames, Target
@@ -27,6 +27,7 @@ class Proposal:
         axes: reference -> axes; those of the grid are `GRID`.
         points: references of the coordinates of points.
         coordinates: references of the coordinates of the axes of the grid, in their order.
+        certain: whether the names and shapes alone say that the layout is this one.
     """
 
     inputs: tuple[str, ...]
@@ -34,6 +35,7 @@ class Proposal:
     axes: Mapping[str, AxisNames]
     points: tuple[str, ...] = ()
     coordinates: tuple[str, ...] = ()
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,27 @@ class Preset:
 
     Attributes:
         summary: its name and source, for messages.
-        propose: returns what the arrays are, or None if the layout is another one.
+        propose: returns what the arrays are, or several ways to use them, the first that suits a
+            model counts; None if the layout is another one.
+        expects: names and shapes of the arrays, for messages.
+        own_reader: formats (`opdsl.data.io.formats`) whose readers know which arrays are what.
     """
 
     summary: str
-    propose: Callable[[ArrayInfos], Proposal | None]
+    propose: Callable[[ArrayInfos], Proposal | Iterable[Proposal] | None]
+    expects: str = ""
+    own_reader: tuple[str, ...] = ()
+
+    def proposals(self, arrays: ArrayInfos, *, certain: bool = True) -> list[Proposal]:
+        """List what the arrays can be.
+
+        Args:
+            arrays: of a file; of several files by `FILE`, where each has one.
+            certain: whether to leave out what names and shapes do not say for certain.
+        """
+        proposal = self.propose(arrays)
+        several = [proposal] if isinstance(proposal, Proposal) else list(proposal or ())
+        return [x for x in several if x.certain or not certain]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,12 @@ PRESETS: Registry[Preset] = Registry(__name__, "PRESET", "opdsl.data_presets")
 
 
 def applied(
-    preset: Preset, arrays: ArrayInfos, targets: Sequence[Target], named: Container[str]
+    preset: Preset,
+    arrays: ArrayInfos,
+    targets: Sequence[Target],
+    named: Container[str],
+    *,
+    certain: bool = True,
 ) -> Applied | None:
     """Apply a preset; None if its layout is not that of the file, or the model takes other things.
 
@@ -78,10 +101,17 @@ def applied(
         arrays: of the file.
         targets: inputs, outputs and domains of points of the model.
         named: those for which the program names the arrays.
+        certain: as for `Preset.proposals`.
     """
-    proposal = preset.propose(arrays)
-    if proposal is None:
-        return None
+    proposals = preset.proposals(arrays, certain=certain)
+    suitable = (_suited(preset, x, targets, named) for x in proposals)
+    return next((x for x in suitable if x is not None), None)
+
+
+def _suited(
+    preset: Preset, proposal: Proposal, targets: Sequence[Target], named: Container[str]
+) -> Applied | None:
+    """Apply a proposal; None if the model takes other things."""
     sides = (
         ([x for x in targets if not x.output and x.kind != "coordinates"], proposal.inputs),
         ([x for x in targets if x.output], proposal.outputs),

@@ -23,4 +23,8 @@ def propose(arrays: ArrayInfos) -> Proposal | None:
     return None
 
 
-PRESET = Preset("the files of the Fourier neural operator (Li et al. 2021)", propose)
+PRESET = Preset(
+    "the files of the Fourier neural operator (Li et al. 2021)",
+    propose,
+    "`a` and `u`, or `coeff` and `sol`; `u` with times last has `t` beside it",
+)

@@ -30,4 +30,9 @@ def propose(arrays: ArrayInfos) -> Proposal | None:
     return None
 
 
-PRESET = Preset("PDEBench (Takamoto et al. 2022)", propose)
+PRESET = Preset(
+    "PDEBench (Takamoto et al. 2022)",
+    propose,
+    "`density`, `pressure`, `Vx`; `nu` and `tensor`; `tensor` and `x-coordinate`; or groups "
+    "`0000/data`",
+)

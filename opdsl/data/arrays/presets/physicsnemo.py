@@ -15,4 +15,4 @@ def propose(arrays: ArrayInfos) -> Proposal | None:
     return Proposal(("Kcoeff",), ("sol",), {"Kcoeff": axes, "sol": axes})
 
 
-PRESET = Preset("the Darcy data of PhysicsNeMo", propose)
+PRESET = Preset("the Darcy data of PhysicsNeMo", propose, "`Kcoeff` and `sol` (sample, 1, x, y)")

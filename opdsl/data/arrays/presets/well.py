@@ -31,4 +31,9 @@ def _axes(name: str, info: ArrayInfo, dims: int) -> AxisNames:
     return axes if len(axes) == len(info.shape) and len(grid) == dims else ()
 
 
-PRESET = Preset("The Well (Ohana et al. 2024)", propose)
+PRESET = Preset(
+    "The Well (Ohana et al. 2024)",
+    propose,
+    "groups `t0_fields`, `t1_fields`, `dimensions`",
+    own_reader=("well",),
+)

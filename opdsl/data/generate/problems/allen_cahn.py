@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import time as clock
 from dataclasses import dataclass
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
@@ -30,6 +30,9 @@ from opdsl.data.generate.sampling.sine_laws import Distribution, SineLaw, sine_l
 from opdsl.data.generate.sampling.sine_series import amplitudes, squared_waves
 from opdsl.data.generate.solvers.periodic_reaction import grid_points, spectral, split
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 
@@ -108,15 +111,6 @@ def generate(
     )
     reaction = AllenCahnReaction(law, rate, time)
     gap = _gap(settings, reaction)
-    basis = sines(settings.sampling, settings.resolution, np.arange(1, law.terms + 1))
-
-    def sample(index: int) -> dict[str, Floats]:
-        a = sine_coefficients(settings.seed, index, law)
-        after = final(a, reaction)
-        _sound(settings, index, after)
-        end = fourier_values(after, settings.sampling, settings.resolution, 2)
-        return {"initial": basis @ a @ basis.T, "final": end}
-
     parameters: dict[str, str | int | float] = {
         "terms": law.terms,
         "exponent": law.exponent,
@@ -125,6 +119,7 @@ def generate(
         "boundary": "periodic",
         "modes": reaction.modes,
     }
+    sample = partial(_sample, settings, reaction)
     with in_parallel(sample, range(settings.samples), settings.workers) as pairs:
         write_pairs(settings, "allen_cahn", FIELDS, pairs, parameters, progress)
     return GeneratedFile(
@@ -155,6 +150,16 @@ def final(a: Floats, reaction: AllenCahnReaction) -> Coefficients:
     """Return the coefficients (2 modes + 1, modes + 1) at time t."""
     start = initial(a, reaction.modes)
     return spectral(start, reaction.rate**2, reaction.time, reaction.steps)
+
+
+def _sample(settings: GridSettings, reaction: AllenCahnReaction, index: int) -> dict[str, Floats]:
+    waves = np.arange(1, reaction.law.terms + 1)
+    basis = sines(settings.sampling, settings.resolution, waves)
+    a = sine_coefficients(settings.seed, index, reaction.law)
+    after = final(a, reaction)
+    _sound(settings, index, after)
+    end = fourier_values(after, settings.sampling, settings.resolution, 2)
+    return {"initial": basis @ a @ basis.T, "final": end}
 
 
 def _sound(settings: GridSettings, index: int, after: Coefficients) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time as clock
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.draws import uniforms
@@ -21,6 +20,9 @@ from opdsl.data.generate.sampling.half_waves import sines
 from opdsl.data.generate.solvers.viscous_burgers import ColeHopf, sine_series
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 

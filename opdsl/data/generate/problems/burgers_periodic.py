@@ -10,12 +10,12 @@ import math
 import time as clock
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
@@ -28,6 +28,9 @@ from opdsl.data.generate.sampling.fourier import (
 )
 from opdsl.data.generate.solvers.periodic_burgers import hopf, spectral
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 
@@ -95,25 +98,14 @@ def generate(
     flow = BurgersFlow(viscosity, time)
     gap = _gap(settings, flow)
 
-    def block(first: int) -> list[dict[str, Floats]]:
-        before = [initial(settings.seed, first + i) for i in range(BLOCK)]
-        after = final(np.stack(before), flow)
-        names = zip(before, after, strict=True)
-        return [
-            {
-                "initial": fourier_values(a, settings.sampling, settings.resolution, 1),
-                "final": fourier_values(b, settings.sampling, settings.resolution, 1),
-            }
-            for a, b in names
-        ]
-
     parameters: dict[str, str | int | float] = {
         "viscosity": viscosity,
         "end_time": time,
         "boundary": "periodic",
         "modes": flow.modes,
     }
-    with in_parallel(block, range(0, settings.samples, BLOCK), settings.workers) as blocks:
+    block, firsts = partial(_block, settings, flow), range(0, settings.samples, BLOCK)
+    with in_parallel(block, firsts, settings.workers) as blocks:
         pairs = _first(settings.samples, blocks)
         write_pairs(settings, "burgers_periodic", FIELDS, pairs, parameters, progress)
     return GeneratedFile(
@@ -136,6 +128,19 @@ def initial(seed: int, index: int) -> Coefficients:
 def final(start: Coefficients, flow: BurgersFlow) -> Coefficients:
     """Return the coefficients (..., flow.modes + 1) at time t."""
     return spectral(truncated(start, flow.modes, 1), flow.viscosity, flow.time, flow.steps)
+
+
+def _block(settings: GridSettings, flow: BurgersFlow, first: int) -> list[dict[str, Floats]]:
+    """Return the samples of the indices from `first` on."""
+    before = [initial(settings.seed, first + i) for i in range(BLOCK)]
+    after = final(np.stack(before), flow)
+    return [
+        {
+            "initial": fourier_values(a, settings.sampling, settings.resolution, 1),
+            "final": fourier_values(b, settings.sampling, settings.resolution, 1),
+        }
+        for a, b in zip(before, after, strict=True)
+    ]
 
 
 def _first(count: int, blocks: Iterable[list[dict[str, Floats]]]) -> Iterator[dict[str, Floats]]:

@@ -1,4 +1,4 @@
-"""Files with an input and an output field on a grid of an interval or a square.
+"""Files with an input and an output field, or fields in time, on an interval or a square.
 
 The problems of this folder that have such files share their settings, limits and writing.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, layout_of
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.memory_budget import data_budget
@@ -21,6 +20,9 @@ from opdsl.data.io.well_writing import WellLayout, write_well
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 from opdsl.sampling import PERIODIC, SAMPLINGS, GridSampling, positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 FieldPair = Mapping[str, Floats]
@@ -54,15 +56,17 @@ class GridSettings:
 
     Attributes:
         problem: its name in diagnostics.
-        axes: names of the axes, each of them [0, length].
+        axes: names of the axes, each of them [start, start + length].
         resolution: points on each axis.
         samples: the number of samples.
         seed: 0 to 2^64 - 1.
         out: the file to write or to replace.
         sampling: which ends of an axis carry a point, or cell centres.
-        workers: threads that compute samples in parallel.
+        workers: processes that compute samples in parallel.
         periodic: whether both ends of an axis are one point.
         length: of every axis.
+        start: the lower end of every axis.
+        frames: intervals of time that a sample records.
     """
 
     problem: str
@@ -75,6 +79,8 @@ class GridSettings:
     workers: int = 1
     periodic: bool = False
     length: float = 1.0
+    start: float = 0.0
+    frames: int = 0
 
     def refuse_bad(self, *wrong: tuple[str, bool]) -> None:
         """Refuse settings that do not fit: the common ones, and those of the problem.
@@ -109,7 +115,8 @@ class GridSettings:
         self._refuse_too_large()
 
     def _refuse_too_large(self) -> None:
-        if COPIES * 8 * self.resolution ** len(self.axes) > data_budget():
+        copies = COPIES + 2 * self.frames
+        if copies * 8 * self.resolution ** len(self.axes) > data_budget():
             message = f"{self.resolution} points on each axis; the free memory is too small"
             raise fault("OP0604", f"cannot make {self.problem} data with {message}")
 
@@ -179,7 +186,8 @@ def _plan(
     parameters: Mapping[str, str | int | float],
     times: Sequence[float],
 ) -> WellLayout:
-    points = settings.length * np.array(positions(settings.sampling, settings.resolution))
+    fractions = np.array(positions(settings.sampling, settings.resolution))
+    points = settings.start + settings.length * fractions
     common = {"seed": str(settings.seed), "sampling": settings.sampling}
     return WellLayout(
         name=name,

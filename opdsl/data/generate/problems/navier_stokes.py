@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import time as clock
 from dataclasses import dataclass
-from typing import Literal, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
@@ -29,6 +29,9 @@ from opdsl.data.generate.sampling.fourier import (
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
 from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 Forcing = Literal["diagonal", "kolmogorov"]
@@ -138,6 +141,7 @@ def generate(
         **grid,
         periodic=True,
         length=law.length,
+        frames=frames,
     )
     nu = law.viscosity if viscosity is None else viscosity
     end = law.time if time is None else time
@@ -154,13 +158,6 @@ def generate(
     flow = TorusFlow(forcing, nu, end, max(frames, 1), wave, drag, max(modes, wave, 2))
     checks = {"decay": _decay(settings, flow), "halving": _halving(settings, flow)}
 
-    def sample(index: int) -> dict[str, Floats]:
-        states = [initial(settings.seed, index, flow), *_states(settings, index, flow)]
-        values = [fourier_values(w, settings.sampling, settings.resolution, 2) for w in states]
-        if frames:
-            return {"vorticity": np.stack(values)}
-        return {"initial": values[0], "final": values[-1]}
-
     parameters: dict[str, str | int | float] = {
         "forcing": forcing,
         "viscosity": nu,
@@ -172,6 +169,7 @@ def generate(
     if forcing == "kolmogorov":
         parameters["wave"] = wave
     times = np.linspace(0.0, end, frames + 1) if frames else (0.0,)
+    sample = partial(_sample, settings, flow)
     with in_parallel(sample, range(settings.samples), settings.workers) as samples:
         roles = TRAJECTORY if frames else PAIR
         write_pairs(settings, "navier_stokes", roles, samples, parameters, progress, tuple(times))
@@ -213,6 +211,14 @@ def forcing(kind: Forcing, wave: int, modes: int) -> Coefficients:
     else:
         f[0, wave] = -wave / 2
     return f
+
+
+def _sample(settings: GridSettings, flow: TorusFlow, index: int) -> dict[str, Floats]:
+    states = [initial(settings.seed, index, flow), *_states(settings, index, flow)]
+    values = [fourier_values(w, settings.sampling, settings.resolution, 2) for w in states]
+    if settings.frames:
+        return {"vorticity": np.stack(values)}
+    return {"initial": values[0], "final": values[-1]}
 
 
 def _states(settings: GridSettings, index: int, flow: TorusFlow) -> list[Coefficients]:

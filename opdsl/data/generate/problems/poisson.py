@@ -9,12 +9,11 @@ Fields `forcing` (input, f) and `solution` (output, u).
 from __future__ import annotations
 
 import time
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.half_waves import sines
@@ -28,6 +27,9 @@ from opdsl.data.generate.sampling.sine_laws import (
 )
 from opdsl.data.generate.sampling.sine_series import amplitudes, series, squared_waves
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 

@@ -36,13 +36,13 @@ class Benchmark:
         generate: of its generator.
         options: in and out of distribution, by `in` and `out`.
         splits: the published number of samples of train, valid, test and out.
-        threads: whether the generator computes samples in parallel.
+        parallel: whether the generator computes samples in parallel.
     """
 
     generate: Generate
     options: Mapping[str, Mapping[str, Any]]
     splits: tuple[int, int, int, int]
-    threads: bool = False
+    parallel: bool = False
 
 
 def _laws(**options: Any) -> dict[str, dict[str, Any]]:
@@ -56,13 +56,13 @@ BENCHMARKS: dict[str, Benchmark] = {
     "discontinuous-transport": Benchmark(
         transport.generate, _laws(shape="disc"), (512, 256, 256, 256)
     ),
-    "allen-cahn": Benchmark(allen_cahn.generate, _laws(), (256, 128, 128, 128), threads=True),
-    "navier-stokes": Benchmark(shear_layer.generate, _laws(), (750, 128, 128, 128), threads=True),
+    "allen-cahn": Benchmark(allen_cahn.generate, _laws(), (256, 128, 128, 128), parallel=True),
+    "navier-stokes": Benchmark(shear_layer.generate, _laws(), (750, 128, 128, 128), parallel=True),
     "darcy": Benchmark(
         darcy.generate,
         {"in": dict(scale=0.1), "out": dict(scale=0.05)},  # noqa: C408  no table of blocks
         (256, 128, 128, 128),
-        threads=True,
+        parallel=True,
     ),
 }
 SPLITS = ("train", "valid", "test", "out")
@@ -103,7 +103,7 @@ def generate(
         samples: of each file; the published numbers if None.
         problem: a name of BENCHMARKS, or `all`.
         distribution: `in`, `out` or `both`.
-        workers: threads, where a generator has these.
+        workers: processes, where a generator has these.
         progress: is called with the samples done and all samples.
 
     Raises:
@@ -181,8 +181,10 @@ def _write(
         progress(task.samples, task.samples)
         checks: dict[str, float] = entry["checks"]
         return {f"{task.file} {k}": x for k, x in checks.items()}
-    threads = {"workers": workers} if BENCHMARKS[task.name].threads else {}
-    file = BENCHMARKS[task.name].generate(**task.settings, **threads, out=target, progress=progress)
+    parallel = {"workers": workers} if BENCHMARKS[task.name].parallel else {}
+    file = BENCHMARKS[task.name].generate(
+        **task.settings, **parallel, out=target, progress=progress
+    )
     done[task.split] = {"settings": dict(task.settings), "checks": dict(file.checks)}
     try:
         write_whole(record, json.dumps(done, indent=2).encode())

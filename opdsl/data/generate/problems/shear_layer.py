@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time as clock
 from dataclasses import dataclass
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
@@ -27,6 +27,9 @@ from opdsl.data.generate.sampling.fourier import (
 from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 
@@ -93,18 +96,6 @@ def generate(
     layers, modes = LAWS[distribution], (fine - 1) // 3
     halving = _halving(settings, layers, modes, time)
 
-    def sample(index: int) -> dict[str, Floats]:
-        flow = solver(modes)
-        start = initial(settings.seed, index, layers, flow.torus)
-        (end,) = flow.states(start, time, 1)
-        _sound(settings, index, flow.torus, start, end)
-        return {
-            name: fourier_values(
-                flow.torus.velocity(w)[0], settings.sampling, settings.resolution, 2
-            )
-            for name, w in {"initial": start, "final": end}.items()
-        }
-
     parameters: dict[str, str | int | float] = {
         "width": layers.width,
         "waves": layers.waves,
@@ -114,6 +105,7 @@ def generate(
         "boundary": "periodic",
         "fine": fine,
     }
+    sample = partial(_sample, settings, layers, modes, time)
     with in_parallel(sample, range(settings.samples), settings.workers) as pairs:
         write_pairs(settings, "shear_layer", FIELDS, pairs, parameters, progress)
     return GeneratedFile(
@@ -152,6 +144,19 @@ def initial(seed: int, index: int, layers: ShearLayers, torus: Torus) -> Coeffic
     w = torus.vorticity(np.stack([u, np.zeros_like(u)]))
     w[0, 0] = 0
     return w
+
+
+def _sample(
+    settings: GridSettings, layers: ShearLayers, modes: int, time: float, index: int
+) -> dict[str, Floats]:
+    flow = solver(modes)
+    start = initial(settings.seed, index, layers, flow.torus)
+    (end,) = flow.states(start, time, 1)
+    _sound(settings, index, flow.torus, start, end)
+    return {
+        name: fourier_values(flow.torus.velocity(w)[0], settings.sampling, settings.resolution, 2)
+        for name, w in {"initial": start, "final": end}.items()
+    }
 
 
 def _sound(

@@ -8,18 +8,20 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 TransportShape = Literal["smooth", "disc"]

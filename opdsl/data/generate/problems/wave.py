@@ -8,12 +8,11 @@ Fields `initial` (input, u at time 0) and `final` (output, u at time t); c = 0.1
 from __future__ import annotations
 
 import time as clock
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.bind.samples import Role
 from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.half_waves import sines
@@ -27,6 +26,9 @@ from opdsl.data.generate.sampling.sine_laws import (
 )
 from opdsl.data.generate.sampling.sine_series import SeriesValues, amplitudes, series, squared_waves
 from opdsl.data.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
 

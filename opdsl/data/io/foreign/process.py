@@ -311,3 +311,8 @@ def _worker() -> _Worker:
 def _close() -> None:
     while _RUNNING:
         _RUNNING.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    # a forked process that prefetches samples must not talk to the worker of the first one
+    os.register_at_fork(after_in_child=_RUNNING.clear)

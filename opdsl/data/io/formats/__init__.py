@@ -6,9 +6,11 @@ entry-point group `opdsl.formats`, name to `Format`; they are tried if none of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import cleandoc
+from typing import Protocol
 
 from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.data_file import DataFile
@@ -16,6 +18,19 @@ from opdsl.data.io.file_fields import FileFields
 from opdsl.registry import Registry
 
 Pieces = tuple[int, Iterator[FileFields]]  # the number of samples; the pieces
+
+
+class RowReader(Protocol):
+    """The samples of an open file, which are read in any order."""
+
+    def __len__(self) -> int: ...
+    def read(self, rows: Sequence[int], names: Collection[str] | None = None) -> FileFields:
+        """Read samples; of all fields, or of those with these names.
+
+        Raises:
+            OpError: OP0610, the values are damaged or too many for the memory.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,8 @@ class Format:
             such resolution, and others by the format.
         stream: called with (file, samples at a time, input axes), reads the samples piece by piece,
             or returns None if the file must be read whole. None: the format has no such reader.
+        rows: called with (file, options, stack that closes what is opened), returns a reader of
+            single samples, or None if the file must be read whole. None: the format has none.
     """
 
     summary: str
@@ -55,6 +72,7 @@ class Format:
     matches: Callable[[DataFile], bool]
     read: Callable[[DataFile, ReadOptions], FileFields]
     stream: Callable[[DataFile, int, int | None], Pieces | None] | None = None
+    rows: Callable[[DataFile, ReadOptions, ExitStack], RowReader | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", cleandoc(self.description))

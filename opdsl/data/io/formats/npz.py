@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from opdsl.data.arrays.formats.npz import FORMAT as ARRAYS
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
+from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
 from opdsl.data.io.npy_header import read_header, refuse_short
-from opdsl.data.io.pairs import pair, reading, streamable
+from opdsl.data.io.pairs import PairRows, pair, reading, streamable
 from opdsl.safe_pt import inspect_zip
 
 
@@ -102,7 +103,7 @@ def _fits(path: Path, source: str) -> None:
         with reading(source, "zip"), zipfile.ZipFile(path) as archive:
             size = sum(x.file_size for x in archive.infolist())
     if size > (cap := data_budget()):
-        raise too_large_for_memory("the file", size, cap, source)
+        raise too_large_for_memory("the file", size, cap, source, BY_ROWS)
 
 
 def _promised(path: Path) -> None:
@@ -113,6 +114,11 @@ def _promised(path: Path) -> None:
             with archive.open(entry) as file:
                 shape, _, dtype = read_header(file)
             refuse_short(f"`{entry.filename}`", shape, dtype, entry.file_size)
+
+
+def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> RowReader | None:
+    arrays = stack.enter_context(ARRAYS.open(file))
+    return PairRows.of(arrays, file.path.stem, options)
 
 
 def _matches(file: DataFile) -> bool:
@@ -134,4 +140,5 @@ FORMAT = Format(
     _matches,
     read_npz,
     stream_npz,
+    _rows,
 )

@@ -243,10 +243,10 @@ def _agree(inside: Hdf5File, x: _Entry, wanted: Sequence[int | None]) -> None:
 def _values(inside: Hdf5File, x: _Entry, rows: int) -> Values:
     """Read values as (samples, channels, *grid), (samples, channels, points), or packed."""
     if x.place is None:
-        return torch.from_numpy(inside.read(x.path, rows))
+        return torch.from_numpy(inside.read(x.path, range(rows)))
     starts = x.place.points
     if starts is None:
-        return torch.from_numpy(inside.read(x.path, rows)).movedim(1, -1).contiguous()
+        return torch.from_numpy(inside.read(x.path, range(rows))).movedim(1, -1).contiguous()
     flat = torch.from_numpy(inside.span(x.path, 0, int(starts[rows])))
     return Packed(flat.T.contiguous()[None], tuple(np.diff(starts[: rows + 1]).tolist()))
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from opdsl.data.arrays.formats.pt import FORMAT as ARRAYS
 from opdsl.data.io import dictionaries
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
 from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
-from opdsl.data.io.pairs import not_a_pair, pair, reading, streamable
+from opdsl.data.io.pairs import PairRows, not_a_pair, pair, reading, streamable
 from opdsl.safe_pt import TENSOR_DATASET, UnsafeFileError, inspect, inspect_zip, load_tensors
 
 
@@ -133,6 +135,11 @@ def _solid(name: str, x: Tensor, source: str) -> None:
         raise not_a_pair(source, f"`{name}` shows more numbers than are stored")
 
 
+def _rows(file: DataFile, options: ReadOptions, stack: ExitStack) -> RowReader | None:
+    arrays = stack.enter_context(ARRAYS.open(file))
+    return PairRows.of(arrays, file.path.stem, options)
+
+
 def _matches(file: DataFile) -> bool:
     saved = file.container == "zip" and any(x.endswith("data.pkl") for x in file.members())
     return saved or file.container == "pickle"
@@ -161,4 +168,5 @@ FORMAT = Format(
     _matches,
     read_pt,
     stream_pt,
+    _rows,
 )

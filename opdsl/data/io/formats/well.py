@@ -6,8 +6,9 @@ PolymathicAI/the_well. Fields that vary in time are read with their times as cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, every_kth, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.formats import Format, Pieces, ReadOptions, RowReader
 from opdsl.data.io.formats._well_coordinates import coordinates_of
 from opdsl.data.io.hdf5.hdf5_survey import Hdf5Array
 from opdsl.data.io.hdf5.safe_h5 import Hdf5File, open_hdf5
@@ -35,7 +36,9 @@ def read(file: DataFile, options: ReadOptions) -> FileFields:
     Raises:
         OpError: OP0610 the file is damaged; OP0614 no such resolution; OP0615 it points outside.
     """
-    return _read(file.hdf5, file.path.stem, options)
+    reader = _Reader(file.hdf5, file.path.stem, options)
+    count = len(reader) if options.samples is None else min(len(reader), options.samples)
+    return reader.read(range(count))
 
 
 def stream(file: DataFile, size: int, _: int | None) -> Pieces:
@@ -48,35 +51,52 @@ def stream(file: DataFile, size: int, _: int | None) -> Pieces:
 
     def pieces() -> Iterator[FileFields]:
         with open_hdf5(path, source=source) as inside:
+            reader = _Reader(inside, path.stem, ReadOptions())
             for first in range(0, total, size):
-                yield _read(inside, path.stem, ReadOptions(samples=size), first)
+                yield reader.read(range(first, min(first + size, total)))
 
     return total, pieces()
 
 
-def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> FileFields:
-    """Read samples after the `first` ones."""
-    axes = _axes(inside)
-    have = tuple(_length(inside, a) for a in axes)
-    layout = _layout(inside, axes) or options.layout or "periodic"
-    want = have if options.resolution is None else options.resolution
-    thin = every_kth(have, want, layout, source=inside.source)
-    entries = _found(inside, have)
-    count = _trajectories(inside, entries.values()) - first
-    rows = count if options.samples is None else min(count, options.samples)
-    return FileFields(
-        name=str(inside.groups[""].get("dataset_name") or stem),
-        values={
-            name: _values(inside, x, range(first, first + rows), thin)
-            for name, x in entries.items()
-        },
-        roles={name: _role(x.stored) for name, x in entries.items()},
-        axes=axes,
-        layout=layout,
-        coordinates=thin_coordinates(coordinates_of(inside, axes), axes, thin),
-        times=_times(inside, entries.values()),
-        orders={k: x.order for k, x in entries.items() if x.order},
-    )
+class _Reader:
+    """The samples of an open file; what they share is read once."""
+
+    def __init__(self, inside: Hdf5File, stem: str, options: ReadOptions) -> None:
+        self._inside = inside
+        axes = _axes(inside)
+        have = tuple(_length(inside, a) for a in axes)
+        layout = _layout(inside, axes) or options.layout or "periodic"
+        want = have if options.resolution is None else options.resolution
+        self._thin = every_kth(have, want, layout, source=inside.source)
+        self._entries = _found(inside, have)
+        self._count = _trajectories(inside, self._entries.values())
+        self._about = FileFields(
+            name=str(inside.groups[""].get("dataset_name") or stem),
+            values={},
+            roles={},
+            axes=axes,
+            layout=layout,
+            coordinates=thin_coordinates(coordinates_of(inside, axes), axes, self._thin),
+            times=_times(inside, self._entries.values()),
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, rows: Sequence[int], names: Collection[str] | None = None) -> FileFields:
+        """Read samples; see `opdsl.data.io.formats.RowReader`."""
+        entries = {k: x for k, x in self._entries.items() if names is None or k in names}
+        return replace(
+            self._about,
+            values={k: _values(self._inside, x, rows, self._thin) for k, x in entries.items()},
+            roles={k: _role(x.stored) for k, x in entries.items()},
+            times={k: x for k, x in self._about.times.items() if k in entries},
+            orders={k: x.order for k, x in entries.items() if x.order},
+        )
+
+
+def _rows(file: DataFile, options: ReadOptions, _: ExitStack) -> RowReader:
+    return _Reader(file.hdf5, file.path.stem, options)
 
 
 def count(inside: Hdf5File) -> int:
@@ -181,12 +201,12 @@ def _trajectories(inside: Hdf5File, entries: Iterable[_Entry]) -> int:
     return next(iter(counts.values()), 1)
 
 
-def _values(inside: Hdf5File, x: _Entry, rows: range, thin: tuple[slice, ...]) -> Tensor:
+def _values(inside: Hdf5File, x: _Entry, rows: Sequence[int], thin: tuple[slice, ...]) -> Tensor:
     """Read values as (samples, channels, *grid), channels = times * components."""
     slices = tuple(s for s, v in zip(thin, x.varying, strict=True) if v)
     before = (slice(None),) * x.timed
     if x.sampled:
-        array = inside.read(x.path, len(rows), (*before, *slices), rows.start)
+        array = inside.read(x.path, rows, (*before, *slices))
     else:
         array = inside.read(x.path)[(*before, *slices)][None]
     if not x.timed:
@@ -262,4 +282,5 @@ FORMAT = Format(
     _matches,
     read,
     stream,
+    _rows,
 )

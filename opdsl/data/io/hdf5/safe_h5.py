@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from opdsl.data.io.foreign.process import refuse_endless_hdf5
 from opdsl.data.io.hdf5.hdf5_survey import Attributes, Hdf5Array, Survey
 from opdsl.data.io.hdf5.hyperslab import read_hyperslab
-from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.memory_budget import (
+    data_budget,
+    is_out_of_memory,
+    out_of_memory,
+    too_large_for_memory,
+)
 from opdsl.diagnostics import OpError, fault
 
 NUMBERS = "biuf"  # kinds of NumPy types that are fields
@@ -54,28 +59,27 @@ class Hdf5File:
         }
 
     def read(
-        self, path: str, rows: int | None = None, thin: Sequence[slice] = (), first: int = 0
+        self, path: str, rows: Sequence[int] | None = None, thin: Sequence[slice] = ()
     ) -> NDArray[Any]:
         """Read an array of numbers, or part of it.
 
         Args:
             path: a key of `arrays`.
-            rows: number of entries of axis 0 to read; all if None.
+            rows: entries of axis 0 to read; all if None.
             thin: slices of the axes after axis 0.
-            first: index of the first entry of axis 0 to read.
 
         Raises:
             OpError: OP0610, the array is no array of numbers, is damaged, or is too large.
         """
         stored = self.arrays[path]
         whole = stored.shape[0] if stored.shape else 1
-        count = whole - first if rows is None else min(rows, whole - first)
-        self._admit(path, stored, count, thin)
+        rows = range(whole) if rows is None else rows
+        self._admit(path, stored, len(rows), thin)
         with _damage(self.source):
             dataset = self._file[path]
             if not stored.shape:
                 return np.asarray(dataset[()])
-            return _rows(dataset, range(first, first + count), tuple(thin))
+            return _rows(dataset, rows, tuple(thin))
 
     def span(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Read the entries `start` to `stop` of axis 0 at once.
@@ -155,6 +159,8 @@ def _damage(source: str) -> Iterator[None]:
         raise
     # h5py raises five types of its own accord, depending on which byte is broken
     except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(source) from error
         raise fault(
             "OP0610",
             "the HDF5 file is damaged or incomplete",
@@ -164,7 +170,7 @@ def _damage(source: str) -> Iterator[None]:
         ) from error
 
 
-def _rows(found: Any, rows: range, thin: tuple[slice, ...]) -> NDArray[Any]:
+def _rows(found: Any, rows: Sequence[int], thin: tuple[slice, ...]) -> NDArray[Any]:
     """Read rows and thin them one by one, so that at most one whole row is in memory."""
     # in this machine's byte order, which torch asks for
     out = np.empty((len(rows), *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))

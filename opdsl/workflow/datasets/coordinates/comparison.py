@@ -206,4 +206,5 @@ def _flipped(fields: Fields, rows: dict[int, str]) -> Fields:
     for name in rows.values():
         coordinates[name] = coordinates[name].thinned(slice(None, None, -1))
     values = {k: flip(k, x) for k, x in fields.values.items()}
-    return replace(fields, values=values, coordinates=coordinates)
+    masks = {k: flip(k, x) for k, x in fields.masks.items()}
+    return replace(fields, values=values, masks=masks, coordinates=coordinates)

@@ -246,6 +246,7 @@ CARS = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published cars are
 
 
 @CARS
+@pytest.mark.slow
 def test_the_published_distances_of_a_car_are_ours_in_other_units():
     """The file has no triangles, but their centres, areas and normals: there is one choice."""
     car = torch.load(PUBLISHED / "mini_car.pt", weights_only=True)[0]

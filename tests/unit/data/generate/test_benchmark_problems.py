@@ -210,7 +210,7 @@ def test_the_folder_has_a_file_for_each_split_and_is_resumed(tmp_path, monkeypat
 
 
 def rpb_fields(benchmark):
-    return (getattr(benchmark, x) for x in ("generate", "options", "splits", "threads"))
+    return (getattr(benchmark, x) for x in ("generate", "options", "splits", "parallel"))
 
 
 def test_a_damaged_record_means_that_nothing_is_complete(tmp_path):

@@ -31,7 +31,7 @@ def order(errors):
 
 
 @pytest.mark.parametrize("index", range(6))
-@pytest.mark.parametrize("edges", [4, 13, 25])
+@pytest.mark.parametrize("edges", [4, 9, 17])
 def test_triangles_fill_a_shape_and_none_is_thin(index, edges):
     mesh = triangulate(Star.of(normals(1, index, NUMBERS)), 1 / edges)
     assert fills(mesh)
@@ -55,8 +55,8 @@ def test_the_boundary_is_met_at_equal_distances():
 
 
 def test_the_area_of_a_disc_is_met():
-    mesh = triangulate(DISC, 0.04)
-    assert len(mesh.points) == pytest.approx(np.pi / (0.04**2 * 3**0.5 / 2), rel=0.05)
+    mesh = triangulate(DISC, 0.06)
+    assert len(mesh.points) == pytest.approx(np.pi / (0.06**2 * 3**0.5 / 2), rel=0.05)
 
 
 def test_numbers_are_normal_and_depend_on_seed_and_index_alone():
@@ -148,7 +148,7 @@ def test_the_bounds_are_met_by_a_disc_under_an_even_source(f):
 
 
 def test_boundary_values_are_continued_harmonically():
-    mesh = triangulate(SHAPE, 0.03)
+    mesh = triangulate(SHAPE, 0.05)
     x, y = mesh.points.T
     want = x**2 - y**2 + 3 * x
     assert npo.extend(mesh, want[: mesh.edge]) == pytest.approx(want, abs=1e-3)

@@ -18,8 +18,9 @@ GRID = "gauss_legendre"
 
 @pytest.fixture
 def small(monkeypatch):
-    """Fewer degrees: most tests are about everything else."""
-    monkeypatch.setattr(swe, "LMAX", 21)
+    """Fewer degrees and longer steps: most tests are about everything else."""
+    monkeypatch.setattr(swe, "LMAX", 14)
+    monkeypatch.setattr(swe, "STEP", 600 * swe.RATE)
     monkeypatch.setattr(swe, "CLOSE", 0.1)
 
 
@@ -43,7 +44,7 @@ def test_a_balanced_rotation_is_steady():
 
 def test_mass_and_energy_are_kept():
     z = swe.random_state(3, 0, 31)
-    after = swe.advance(z, 6 * 3600 * swe.RATE)
+    after = swe.advance(z, 3 * 3600 * swe.RATE)
     assert abs((after - z)[0, 0, 0, 0]) < 1e-15
     assert abs(energy(after) / energy(z) - 1) < 1e-5
 
@@ -61,7 +62,7 @@ def energy(z: torch.Tensor) -> float:
 
 
 def test_the_time_step_is_of_fourth_order():
-    z, duration = swe.random_state(1, 0, 21), 3600 * swe.RATE
+    z, duration = swe.random_state(1, 0, 15), 3600 * swe.RATE
     exact = swe.advance(z, duration, duration / 64)
     gaps = [(swe.advance(z, duration, duration / n) - exact).norm() for n in (8, 16)]
     assert 12 < gaps[0] / gaps[1] < 20
@@ -69,7 +70,7 @@ def test_the_time_step_is_of_fourth_order():
 
 def test_a_gravity_wave_of_one_degree_turns_as_it_should():
     """Without rotation and wind phi_l turns with the frequency sqrt(Phi l (l + 1))."""
-    z = torch.zeros(1, 22, 22, 3, dtype=torch.complex128)
+    z = torch.zeros(1, 16, 16, 3, dtype=torch.complex128)
     z[0, 12, 0, 0] = 1e-9
     period = 2 * math.pi / math.sqrt(swe.PHI * 12 * 13)
     after = swe.advance(z, period, period / 40)
@@ -104,8 +105,8 @@ def test_the_file_is_read_as_two_fields_of_three_channels(tmp_path):
     assert fields.resolution == (12, 24)
 
 
+@pytest.mark.usefixtures("small")
 def test_a_solution_that_does_not_converge_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(swe, "LMAX", 21)
     monkeypatch.setattr(swe, "CLOSE", 1e-9)
     with pytest.raises(OpError, match="OP0617"):
         made(tmp_path / "a.npz")

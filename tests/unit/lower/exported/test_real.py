@@ -8,7 +8,7 @@ from torch.export import Dim, export
 from opdsl.lower.exported.real import RealParts, as_real, fold_constants
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's, of itself
-SIZES = (8, 9)
+SIZES = (8, 9)  # transforms of even and odd lengths differ
 COMPLEX = torch.complex128
 
 
@@ -44,8 +44,10 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [(x, n) for x in FUNCTIONS for n in (SIZES if "fft" in x else SIZES[:1])],
+)
 def test_parts_are_those_of_complex_arithmetic(name, size):
     module, z = Both(FUNCTIONS[name]), draw(2, size, 3)
     held = RealParts(export(module, (z,)), (z,))

@@ -166,8 +166,18 @@ def test_the_plan_runs_these_models_as_fused(name):
     assert len(made.latest.fused) == MODELS[name][3]
 
 
-@pytest.mark.parametrize("kernels", [True, False], ids=["compiled", "OPDSL_NATIVE=0"])
-@pytest.mark.parametrize("name", MODELS)
+# torch does the same for all half-waves, and for each number of axes
+BY_TORCH = {"FNO 2-D", "SFNO", "half-waves 2-D", "UNO 2-D"}
+
+
+def with_kernels_and_without():
+    for name in MODELS:
+        yield pytest.param(name, True, id=f"{name}-compiled")
+        marks = [] if name in BY_TORCH else pytest.mark.slow
+        yield pytest.param(name, False, id=f"{name}-OPDSL_NATIVE=0", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "kernels"), list(with_kernels_and_without()))
 def test_models_are_right_to_rounding_with_kernels_and_without(name, kernels, monkeypatch):
     made, x = built(name)
     exact = results(deepcopy(made).double(), x.double())
@@ -224,7 +234,10 @@ def trained(made, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (torch.nn.utils.parameters_to_vector(made.parameters()).detach() - before).double()
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "UNO 2-D", "half-waves 2-D"])
+SLOW = [pytest.param(x, marks=pytest.mark.slow) for x in ("TFNO 2-D", "UNO 2-D")]
+
+
+@pytest.mark.parametrize("name", ["FNO 2-D", "SFNO", "half-waves 2-D", *SLOW])
 def test_steps_of_adamw_with_clipped_and_added_gradients_are_those_of_float64(name):
     made, x = built(name)
     x, y = torch.cat((x, -x)), torch.randn(2 * len(x), 1, *x.shape[2:])
@@ -263,6 +276,7 @@ def both_halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randn(x.shape, generator=random)
 
 
+@pytest.mark.slow  # two processes import torch
 def test_two_processes_agree_on_the_gradients_of_one(tmp_path):
     torch.multiprocessing.spawn(half, (str(tmp_path),), nprocs=2)
     made, x = built("FNO 2-D")

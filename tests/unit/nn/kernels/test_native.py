@@ -6,6 +6,7 @@ import pytest
 
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native import library as native
+from tests.compilers import copying_compiler, quick_compiler
 
 needs_compiler = pytest.mark.skipif(
     not fourier_layer.kernels_available(), reason="no C++ compiler here"
@@ -19,17 +20,10 @@ def fresh():
     native.library.cache_clear()
 
 
-def compiler(folder, before=":"):
-    """The compiler without optimisation, behind a command."""
-    made = folder / "compiler"
-    made.write_text(f'#!/bin/sh\n{before}\nexec {native._compiler()} "$@" -O0\n')
-    made.chmod(0o755)
-    return made
-
-
 @pytest.fixture
-def quick(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", str(compiler(tmp_path)))
+def copying(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(copying_compiler(tmp_path)))
+    native.library.cache_clear()
 
 
 def test_without_a_compiler_there_is_one_note_and_no_error(monkeypatch, tmp_path):
@@ -60,6 +54,7 @@ def test_it_can_be_switched_off(monkeypatch):
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copying")
 def test_the_library_is_compiled_once_into_the_cache_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert native.library() is not None
@@ -79,7 +74,7 @@ def compiled_anew():
 
 
 @needs_compiler
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("copying")
 def test_a_cache_that_cannot_be_written_costs_time_and_a_note(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "temporary").mkdir()
@@ -90,7 +85,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_a_note(monkeypatch, tmp_p
 
 
 @needs_compiler
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("copying")
 def test_a_user_without_a_home_compiles_for_each_process(monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
@@ -101,7 +96,7 @@ def test_a_user_without_a_home_compiles_for_each_process(monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("copying")
 def test_a_file_in_the_cache_that_is_no_library_is_replaced(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     broken = native._cache_folder() / f"kernels-{native._cache_key(native._compiler())}.so"
@@ -127,7 +122,9 @@ def load(cache: str, compiler: str, ready) -> None:
     "ignore:.*fork:DeprecationWarning"
 )  # of newer Pythons, where threads are
 def test_of_two_processes_at_once_one_compiles(tmp_path):
-    counting = compiler(tmp_path, before=f'[ "$1" = --version ] || echo once >> {tmp_path}/log')
+    counting = quick_compiler(
+        tmp_path, before=f'[ "$1" = --version ] || echo once >> {tmp_path}/log'
+    )
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(2)
     given = (str(tmp_path / "cache"), str(counting), ready)
@@ -143,7 +140,7 @@ def test_of_two_processes_at_once_one_compiles(tmp_path):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("copying")
 def test_what_others_may_have_written_is_not_loaded(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     native._cache_folder().mkdir(parents=True)

@@ -28,9 +28,9 @@ def test_legendre_functions_are_those_of_scipy():
 
 
 def test_legendre_functions_stay_orthonormal_at_great_degrees():
-    x, w = latitudes(501, "gauss_legendre")
-    p = legendre(500, x)
-    for m in (0, 1, 250, 499):
+    x, w = latitudes(301, "gauss_legendre")
+    p = legendre(300, x)
+    for m in (0, 1, 150, 299):
         gram = 2 * math.pi * torch.einsum("lj,kj,j->lk", p[m, m:], p[m, m:], w)
         torch.testing.assert_close(gram, torch.eye(len(gram), dtype=gram.dtype), atol=1e-9, rtol=0)
 

@@ -10,7 +10,6 @@ from opdsl import Geometry, OpError, Packed
 from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loader import DeviceLoader
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses.l2 import rel_l2
@@ -18,6 +17,7 @@ from opdsl.train.metrics.calibrate import Calibration, coverage, factors
 from opdsl.train.metrics.evaluate import evaluate, predict
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.run.trained import load_trained
+from opdsl.train.scaling.normalise import Normaliser
 from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.point_problem import SIZES, OnEach, Points, places, ragged, random, shared
 from tests.unit.train.toy_problem import quick

@@ -8,7 +8,6 @@ import torch
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Normalise, Optimizer, Schedule
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import random_state, restore_random_state, seed_everything
@@ -17,6 +16,7 @@ from opdsl.train.losses.h1 import derivative, rel_h1
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.optimizers import OPTIMIZERS
+from opdsl.train.scaling.normalise import Normaliser
 from tests.unit.train.toy_problem import Cloud, cloud
 
 CPU = torch.device("cpu")

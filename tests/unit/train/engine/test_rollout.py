@@ -9,11 +9,11 @@ from opdsl.data.bind.samples import Fields, TimeSteps
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.runs.rollout import loop_of
 from tests.unit.train.engine.test_fit import Stop

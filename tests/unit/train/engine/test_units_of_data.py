@@ -11,7 +11,6 @@ from opdsl.diagnostics import OpError
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Checkpoint, Eval, Normalise, Optimizer
 from opdsl.train.engine.fit import fit
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses.h1 import rel_h1
 from opdsl.train.losses.l2 import rel_l2
@@ -20,6 +19,7 @@ from opdsl.train.metrics.error_sums import ErrorSums, average
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples, power_of_two
 from opdsl.train.metrics.pinball import pinball
+from opdsl.train.scaling.normalise import Normaliser
 from tests.unit.train.toy_problem import Cloud, Toy, cloud, quick
 
 SCALES = [1e-30, 1e-20, 1e-15, 1e-5, 1e5, 1e15, 1e20, 1e30]

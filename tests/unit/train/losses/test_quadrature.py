@@ -16,13 +16,13 @@ from opdsl.nn.points.packed import Packed
 from opdsl.nn.sphere.sampling import latitudes
 from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import Calibration, calibrate, coverage, factors
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import rms
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import field_weights, grid_weights
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.runs.evaluation import latitude_samplings
 from tests.unit.train.toy_problem import Cloud, quick
 

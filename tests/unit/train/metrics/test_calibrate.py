@@ -9,9 +9,9 @@ from torch import nn
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Band, Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import FrozenPart, fit
-from opdsl.train.engine.normalise import ChannelScale, Normaliser
 from opdsl.train.metrics.calibrate import Calibration, calibrate, coverage, factors
 from opdsl.train.metrics.pinball import pinball
+from opdsl.train.scaling.normalise import ChannelScale, Normaliser
 from tests.unit.train.toy_problem import Cloud
 
 

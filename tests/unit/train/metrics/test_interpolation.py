@@ -10,13 +10,13 @@ from scipy.sparse.linalg import spsolve
 from torch import nn
 
 from opdsl.train.config.schema import Normalise
-from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses.h1 import rel_h1
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics import interpolation
 from opdsl.train.metrics.interpolation import CoarseGrid, interpolate_axis, interpolated_errors
 from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.scaling.normalise import Normaliser
 
 NOTHING = Normalise(inputs="none", outputs="none")
 # every k-th of n points: both ends, lower, upper and no ends, centres of cells

@@ -9,7 +9,7 @@ import torch
 import opdsl
 from opdsl.data.bind.samples import Samples
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.runs import interpolation
 from opdsl.workflow.runs.interpolation import measure_interpolation
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings

@@ -250,7 +250,13 @@ def test_another_grid_has_enough_points_too(sampling: str, kernel: str) -> None:
         layer(x, (needed - 1,), kernel)
 
 
-@pytest.mark.parametrize("name", ["two axes", "a circle and walls", "cell centres"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cell centres",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("two axes", "a circle and walls")),
+    ],
+)
 def test_one_exported_program_for_every_resolution(name: str) -> None:
     layer, grid = conv(name), AXES[name][2]
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
 
-import numpy as np
-
-from opdsl.data.arrays.axes import SYNONYMS, Kind, Target, described
-from opdsl.data.arrays.listing import ArrayFile, ArrayInfo
+from opdsl.data.arrays.axes import Kind, Target
+from opdsl.data.arrays.listing import ArrayInfo
 from opdsl.data.arrays.mapping import ArrayMap, MappedData, Opened, plan
-from opdsl.data.arrays.presets import PRESETS, Applied, applied
+from opdsl.data.arrays.parts import Files
+from opdsl.data.arrays.queries import QueryData, grouped, has_queries
 from opdsl.data.arrays.reading import is_store, open_arrays
-from opdsl.data.arrays.references import matching, read_reference, written
-from opdsl.data.bind.coordinates import AxesCoordinates, AxisCoordinates
+from opdsl.data.arrays.references import matching, read_reference
+from opdsl.data.bind.coordinates import AxesCoordinates
 from opdsl.data.bind.samples import Fields
 from opdsl.data.io.data_file import open_data_file
 from opdsl.data.io.formats import FORMATS
-from opdsl.data.io.locate import SPLITS, data_files
-from opdsl.data.io.meshes import natural
-from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean, fault
+from opdsl.data.io.locate import SPLITS
+from opdsl.diagnostics import Diagnostic, OpError, did_you_mean, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
-from opdsl.workflow.datasets.named_arrays import Converter
+from opdsl.workflow.datasets.published import (
+    agreed_coordinates,
+    arrays_by_name,
+    assumed,
+    chosen_preset,
+    has_own_reader,
+    other_layout,
+    published,
+)
+from opdsl.workflow.datasets.query_samples import query_arrays
+from opdsl.workflow.datasets.reading.masks import INVERTED, MASKS, refuse_bad_masks, turned
+from opdsl.workflow.datasets.reading.named_arrays import Converter
+from opdsl.workflow.datasets.reading.paths import files_of, is_list, paths_in
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
 SPLIT = "{split}"  # in the name of an array: the word of the part of the data
@@ -41,7 +51,7 @@ class MappedSource:
         notes: about the layout that is assumed, for the user.
     """
 
-    data: MappedData
+    data: MappedData | QueryData
     coordinates: AxesCoordinates
     notes: tuple[Diagnostic, ...] = ()
 
@@ -58,11 +68,15 @@ class DataMap:
         graph: the model.
         map: names, axes and windows.
         optional: inputs and outputs that the data need not have.
+        masks: input or output -> references to the arrays that mask it, `~` before inverted ones.
+        kind: a published layout that the files have to have, or any other word.
     """
 
     graph: Graph
     map: ArrayMap
     optional: frozenset[str] = field(default_factory=frozenset)
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kind: str = "auto"
 
     def open(self, path: str, split: str | None, *, inputs: bool = False) -> MappedSource | None:
         """Find the arrays of a data set; None if its layout itself states what they are.
@@ -76,36 +90,75 @@ class DataMap:
             OpError: as `plan`; OP0613, arrays are named for what the model does not have.
         """
         targets = [x for x in self._targets() if not (inputs and x.output)]
-        if not (self._explicit or has_magic(path)) and not self._looked_into(path, targets):
+        preset = chosen_preset(self.kind, path)
+        if preset is not None and not self._explicit and has_own_reader(preset, path):
+            return None
+        several = has_magic(path) or is_list(path) or preset is not None
+        if not (self._explicit or several) and not self._looked_into(path, targets):
             return None
         self._refuse_strangers(path)
-        files = _files(path, None if self.divided else split)
-        map_ = self._of_part(files, path, split) if self.divided else self.map
+        files = files_of(path, None if self.divided else split)
+        map_ = self._with_masks(self.map)
+        map_ = self._of_part(map_, files, path, split) if self.divided else map_
         with Opened(files, path) as opened:
             listed = opened.list()
-            if len(files) > 1:
-                return MappedSource(plan(listed, map_, targets), {})
-            layout = _published(listed.arrays[0], targets, map_)
+            arrays = arrays_by_name(listed)
+            layout = published(arrays, targets, map_, preset)
+            if preset is not None and layout is None:
+                raise other_layout(listed, preset, targets)
             if layout is not None:
                 fields = {**layout.fields, **map_.fields}
                 map_ = replace(map_, fields=fields, axes={**layout.axes, **map_.axes})
-            coordinates = _coordinates(opened[0], targets, map_, layout)
-        data = plan(listed, map_, targets)
-        notes = (_assumed(path, layout, data),) if layout and layout.fields else ()
+            coordinates = agreed_coordinates(opened, listed, targets, map_, layout)
+        data = self._plan(listed, map_, targets)
+        notes = (assumed(path, layout, data),) if layout and layout.fields else ()
         return MappedSource(data, coordinates, notes)
 
-    def read(self, source: MappedSource, start: int = 0, stop: int | None = None) -> Fields:
+    def _plan(
+        self, files: Files, map_: ArrayMap, targets: Sequence[Target]
+    ) -> MappedData | QueryData:
+        """Find the arrays of inputs, outputs and masks; group rows that are queries."""
+        data = plan(files, map_, [*targets, *self._masks(targets)])
+        return grouped(files, data) if has_queries(data) else data
+
+    def read(
+        self,
+        source: MappedSource,
+        rows: Sequence[int],
+        names: Collection[str] | None = None,
+        files: Opened | None = None,
+        *,
+        judged: bool = True,
+    ) -> Fields:
         """Read samples of a data set.
+
+        Args:
+            source: the data set.
+            rows: indices of samples.
+            names: inputs, outputs and domains to read; all if None.
+            files: those of the data set, which stay open; opened for this call if None.
+            judged: whether the fields get a fingerprint and suspects.
 
         Raises:
             OpError: OP0610, the values cannot be read, or there are fewer samples than asked for.
         """
         data = source.data
-        if stop is not None and stop > len(data):
-            message = f"the data hold {len(data)} samples, {stop} were asked for"
+        if rows and max(rows) >= len(data):
+            message = f"the data hold {len(data)} samples, {max(rows) + 1} were asked for"
             raise fault("OP0610", message, file=data.source)
-        arrays = data.read(start, len(data) if stop is None else stop)
-        fields = Converter(self.graph, data.source).convert(arrays)
+        if names is not None:
+            names = [*names, *(f"{MASKS}.{x}" for x in names if x in self.masks)]
+        query_rows, arrays = None, {}
+        if isinstance(data, QueryData):
+            queries = data.read(rows, names, files)
+            query_rows, arrays = queries.rows, query_arrays(queries, data.targets)
+        else:
+            arrays = data.read(rows, names, files)
+        masks = {k: arrays.pop(f"{MASKS}.{k}") for k in self.masks if f"{MASKS}.{k}" in arrays}
+        if masks:
+            inverted = {k for k, v in self.masks.items() if v[0].startswith(INVERTED)}
+            arrays[MASKS] = {k: turned(x) if k in inverted else x for k, x in masks.items()}
+        fields = Converter(self.graph, data.source, judged=judged).convert(arrays)
         grid = next((x.grid for x in data.targets if x.kind == "grid"), ())
         stated = {k: x for k, x in source.coordinates.items() if k in grid}
         named = len(stated) == len(grid) == len(fields.axes)
@@ -117,13 +170,14 @@ class DataMap:
             coordinates=coordinates,
             notes=source.notes,
             windows=len(data.starts),
-            start=start,
+            start=rows[0] if rows else 0,
+            query_rows=query_rows,
         )
 
     @property
     def divided(self) -> bool:
         """Whether `{split}` in the names of arrays divides a file into parts."""
-        return any(SPLIT in y for x in self.map.fields.values() for y in x)
+        return any(SPLIT in y for x in self._with_masks(self.map).fields.values() for y in x)
 
     def parts(self, path: str) -> tuple[str, ...]:
         """Return the parts (`train`, `valid`, `test`) into which the names of arrays divide a file.
@@ -131,9 +185,9 @@ class DataMap:
         Raises:
             OpError: OP0610, the file cannot be read.
         """
-        if not self.divided or not Path(path).is_file():
+        if not self.divided or not all(Path(x).is_file() for x in paths_in(path)):
             return ()
-        names = self._names(_files(path, None), path)
+        names = self._names(files_of(path, None), path)
         return tuple(x for x in SPLITS if any(self._has(names, y) for y in PARTS[x]))
 
     def _names(self, files: Sequence[Path], path: str) -> list[str]:
@@ -142,24 +196,46 @@ class DataMap:
 
     def _has(self, names: Sequence[str], word: str) -> bool:
         """Whether all arrays of a part exist."""
-        references = [y.replace(SPLIT, word) for x in self.map.fields.values() for y in x]
+        fields = self._with_masks(self.map).fields
+        references = [y.replace(SPLIT, word) for x in fields.values() for y in x]
         return all(matching(read_reference(x).name, names) for x in references)
 
-    def _of_part(self, files: Sequence[Path], path: str, split: str | None) -> ArrayMap:
+    def _with_masks(self, map_: ArrayMap) -> ArrayMap:
+        """Return the map with the arrays of the masks as those of targets of their own."""
+        masks = {f"{MASKS}.{k}": tuple(map(_plain, v)) for k, v in self.masks.items()}
+        return replace(map_, fields={**map_.fields, **masks})
+
+    def _masks(self, targets: Sequence[Target]) -> list[Target]:
+        """Return the masks of these inputs and outputs as targets."""
+        return [
+            replace(
+                x,
+                name=f"{MASKS}.{x.name}",
+                channels=len(self.masks[x.name]),
+                components=(),
+                mask=True,
+            )
+            for x in targets
+            if x.name in self.masks
+        ]
+
+    def _of_part(
+        self, map_: ArrayMap, files: Sequence[Path], path: str, split: str | None
+    ) -> ArrayMap:
         """Return the map with the word of a part in its names."""
         names = self._names(files, path)
         parts = (split,) if split in PARTS else reversed(PARTS)  # the test data, if nobody says
         words = [y for x in parts for y in PARTS[x]]
         word = next((x for x in words if self._has(names, x)), words[0])
-        fields = {k: tuple(y.replace(SPLIT, word) for y in v) for k, v in self.map.fields.items()}
-        axes = {k.replace(SPLIT, word): v for k, v in self.map.axes.items()}
-        return replace(self.map, fields=fields, axes=axes)
+        fields = {k: tuple(y.replace(SPLIT, word) for y in v) for k, v in map_.fields.items()}
+        axes = {k.replace(SPLIT, word): v for k, v in map_.axes.items()}
+        return replace(map_, fields=fields, axes=axes)
 
     def _refuse_strangers(self, path: str) -> None:
-        """Refuse names of arrays for what the model does not have.
+        """Refuse names of arrays and masks for what the model does not have.
 
         Raises:
-            OpError: OP0613.
+            OpError: OP0613; OP0681, a mask that is half inverted, or has another number of arrays.
         """
         targets = self._targets()
         axes = [y for x in targets for y in x.grid]
@@ -169,13 +245,15 @@ class DataMap:
                 has = ", ".join(f"`{x}`" for x in names)
                 message = f"arrays are named for `{name}`, but the model has {has}"
                 raise fault("OP0613", message, helps=did_you_mean(name, names), file=path)
+        masks = {k: v for k, v in self.masks.items() if k not in self.optional}
+        refuse_bad_masks(masks, targets, path)
 
     @property
     def _explicit(self) -> bool:
         """Whether the program says what no reader of a known layout looks at."""
         references = [read_reference(y) for x in self.map.fields.values() for y in x]
         indexed = any(x.index or x.several for x in references)
-        stated = bool(self.map.axes) or self.map.windows is not None
+        stated = bool(self.map.axes or self.masks) or self.map.windows is not None
         return stated or indexed or self.divided
 
     def _looked_into(self, path: str, targets: Sequence[Target]) -> bool:
@@ -199,8 +277,8 @@ class DataMap:
             return False
         if self._is_pair(targets, arrays):
             return False
-        published = _published(arrays, targets, self.map) is not None
-        return hdf5 or published or self._all_named(targets, arrays)
+        layout = published(arrays, targets, self.map) is not None
+        return hdf5 or layout or self._all_named(targets, arrays)
 
     def _is_pair(self, targets: Sequence[Target], arrays: Mapping[str, ArrayInfo]) -> bool:
         """Whether a file is laid out as pairs `x` and `y`, whose channels come before the grid."""
@@ -250,94 +328,5 @@ def _target(port: Port, *, output: bool, timed: bool) -> Target:
     )
 
 
-def _published(
-    arrays: Mapping[str, ArrayInfo], targets: Sequence[Target], map_: ArrayMap
-) -> Applied | None:
-    """Return the published layout of a file; None if it is none, or several fit."""
-    named = {x.name for x in targets if x.name in map_.fields or matching(x.name, list(arrays))}
-    layouts = [y for x in PRESETS if (y := applied(x, arrays, targets, named))]
-    return layouts[0] if len(layouts) == 1 else None
-
-
-def _assumed(path: str, layout: Applied, data: MappedData) -> Diagnostic:
-    """Make OP0664: which published layout is assumed, and how to say the same in the program."""
-    fields = " ".join(f"{k} = {written(x)}" for k, x in layout.fields.items())
-    parts = {y.text: y.axes for x in data.parts.values() for y in x}
-    axes = " ".join(f"{k} = {described(v)}" for k, v in parts.items() if k.isidentifier())
-    block = f"`fields {{ {fields} }}" + (f" axes {{ {axes} }}`" if axes else "`")
-    return Diagnostic(
-        "OP0664",
-        f"the file is read as {layout.preset.summary}",
-        helps=(Help(f"in the `data` block, {block} says so"),),
-        severity="warning",
-        file=path,
-    )
-
-
-def _coordinates(
-    listing: ArrayFile, targets: Sequence[Target], map_: ArrayMap, layout: Applied | None
-) -> AxesCoordinates:
-    """Read where the points of the axes of the grid are, if the file states it."""
-    grid = next((x.grid for x in targets if x.kind == "grid"), ())
-    found = {}
-    for axis in grid:
-        name = _coordinate_array(axis, listing.arrays, map_, layout)
-        info = listing.arrays.get(name) if name else None
-        if name and info is not None and len(info.shape) == 1 and info.dtype.kind in "iuf":
-            unit = info.attributes.get("units", "")
-            values = listing.read(name).astype(np.float64)
-            found[axis] = AxisCoordinates(values, unit=unit if isinstance(unit, str) else "")
-    return found
-
-
-def _coordinate_array(
-    axis: str, arrays: Mapping[str, ArrayInfo], map_: ArrayMap, layout: Applied | None
-) -> str | None:
-    """Return the array of the coordinates of an axis: as the program, layout or file names it."""
-    if axis in map_.fields:
-        return next(iter(matching(map_.fields[axis][0], list(arrays))), None)
-    if layout is not None and axis in layout.coordinates:
-        return layout.coordinates[axis]
-    # a coordinate variable has the name of its own axis (CF conventions)
-    own = (k for k, x in arrays.items() if x.axes == (k.rpartition("/")[2],))
-    return next((k for k in own if SYNONYMS.get(k.lower(), k) == SYNONYMS.get(axis, axis)), None)
-
-
-def _files(path: str, split: str | None) -> tuple[Path, ...]:
-    """List the files of a data set, in the order of their names.
-
-    Raises:
-        OpError: OP0610, there are none.
-    """
-    if has_magic(path) and not Path(path).exists():
-        files = matching_files(path)
-        if not files:
-            raise fault("OP0610", "no file has such a name", file=path)
-        return files
-    if is_store(Path(path)):
-        return (Path(path),)
-    if Path(path).is_dir():
-        own = _in(Path(path))
-        parts = {x: y for x in SPLITS if (y := _in(Path(path) / x))}
-        if parts and (split is not None or not own):
-            return parts.get(split or next(iter(parts))) or data_files(Path(path), split, path)
-        if own:
-            return own
-    return data_files(Path(path), split, path)
-
-
-def matching_files(pattern: str) -> tuple[Path, ...]:
-    """List the files that fit a pattern, in the order of the numbers in their names."""
-    if not has_magic(pattern):
-        return ()
-    path = Path(pattern)
-    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    return tuple(sorted((x for x in matches if x.is_file()), key=natural))
-
-
-def _in(folder: Path) -> tuple[Path, ...]:
-    """List the files of a folder, in the order of the numbers in their names."""
-    if not folder.is_dir():
-        return ()
-    files = (x for x in folder.iterdir() if x.is_file() and not x.name.startswith("."))
-    return tuple(sorted(files, key=natural))
+def _plain(reference: str) -> str:
+    return reference.removeprefix(INVERTED).strip()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdsl.data.bind.masks import filled
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.data.bind.suspects import suspects
 from opdsl.data.derive.coarsen import Layout
@@ -20,6 +21,7 @@ from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 from opdsl.workflow.datasets.point_layouts import declared_layout
+from opdsl.workflow.datasets.reading.masks import MASKS, as_mask
 from opdsl.workflow.runs.arrays import as_tensors
 
 EXAMPLE = 'as `data={"a": a, "u": u}`'
@@ -28,8 +30,8 @@ EXAMPLE = 'as `data={"a": a, "u": u}`'
 class Converter:
     """Convert arrays by name to `Fields`, and report all errors together."""
 
-    def __init__(self, graph: Graph, label: str) -> None:
-        self.graph, self.label = graph, label
+    def __init__(self, graph: Graph, label: str, *, judged: bool = True) -> None:
+        self.graph, self.label, self.judged = graph, label, judged
         self.ports = {x.name: x for x in (*graph.inputs, *graph.outputs)}
         self.scattered = {x.name: x for x in graph.domains if x.scattered}
         self.errors: list[OpError] = []
@@ -44,6 +46,7 @@ class Converter:
         ports = [x for k, x in self.ports.items() if k in data]
         values = {x.name: self._values(x, data[x.name]) for x in ports}
         places = {k: self._places(k, data[k]) for k in self.scattered if k in data}
+        masks = self._masks(values, data)
         counts = {k: len(x) for k, x in values.items() if x is not None}
         counts |= {k: len(x) for k, x in places.items() if x is not None and len(x) > 1}
         self._counts(counts)
@@ -52,15 +55,21 @@ class Converter:
         return self._fields(
             {k: x for k, x in values.items() if x is not None},
             {k: x for k, x in places.items() if x is not None},
+            masks,
         )
 
-    def _fields(self, values: dict[str, Values], places: dict[str, Geometries]) -> Fields:
+    def _fields(
+        self, values: dict[str, Values], places: dict[str, Geometries], masks: dict[str, Values]
+    ) -> Fields:
         homes = {
             k: x.space.domain.name
             for k, x in self.ports.items()
             if k in values and x.space.domain.name in places
         }
-        values = {k: _packed(x) if _own(places, homes, k) else x for k, x in values.items()}
+        own = [k for k in values if _own(places, homes, k)]
+        values = {k: _packed(x) if k in own else x for k, x in values.items()}
+        masks = {k: _packed(x) if k in own else x for k, x in masks.items()}
+        values |= {k: filled(values[k], x) for k, x in masks.items()}
         inputs = {x.name for x in self.graph.inputs}
         roles: dict[str, Role] = {k: "input" if k in inputs else "output" for k in values}
         on_grids = (x for k, x in self.ports.items() if k in values and k not in homes)
@@ -73,13 +82,14 @@ class Converter:
             roles=roles,
             axes=() if domain is None else tuple(f"axis_{i}" for i in range(domain.dims)),
             resolution=tuple(array.shape[2:]) if isinstance(array, Tensor) else (),
-            suspects=suspects(values, roles),
+            suspects=suspects(values, roles) if self.judged else (),
             source=self.label,
-            fingerprint=fingerprint(values, places),
+            fingerprint=fingerprint(_identity(values, masks), places) if self.judged else "",
             layout=_layout(domain),
             places=places,
             homes=homes,
             mapped=True,
+            masks=masks,
         )
 
     # ------------------------------------------------------------------------------------ mistakes
@@ -91,7 +101,7 @@ class Converter:
         """Refuse unknown names; missing functions are refused where they are bound."""
         names = [*self.ports, *self.scattered]
         for name in data:
-            if name not in names:
+            if name not in names and not _are_masks(name, data):
                 near = did_you_mean(str(name), names) or (f"name each array, {EXAMPLE}",)
                 has = " and ".join(f"`{x}`" for x in names)
                 message = f"`{name}` is no input, output or domain of `{self.graph.name}`, "
@@ -112,6 +122,25 @@ class Converter:
             self._error("OP0613", f"the numbers of samples differ: {numbers}")
         elif 0 in counts.values():
             self._error("OP0610", "there are no samples, at least one is needed")
+
+    def _masks(
+        self, values: Mapping[str, Values | None], data: Mapping[str, Any]
+    ) -> dict[str, Values]:
+        """Return the masks of functions; those that do not fit are errors."""
+        masks: dict[str, Values] = {}
+        for name, mask in (data[MASKS] if _are_masks(MASKS, data) else {}).items():
+            x = values.get(name)
+            if name not in self.ports:
+                near = did_you_mean(str(name), self.ports)
+                has = " and ".join(f"`{y}`" for y in self.ports)
+                message = f"a mask is named for `{name}`, but the model has {has}"
+                self._error("OP0681", message, *near)
+            elif x is not None:
+                try:
+                    masks[name] = as_mask(name, mask, x, source=self.label)
+                except OpError as error:
+                    self.errors.append(error)
+        return masks
 
     def _values(self, port: Port, x: Any) -> Values | None:
         """Return an array as (samples, channels, *grid), or packed; None where that fails."""
@@ -164,6 +193,11 @@ class Converter:
         return coordinates.geometry
 
 
+def _identity(values: dict[str, Values], masks: dict[str, Values]) -> dict[str, Values]:
+    """Return what the identity of a data set is made of: its values, and its masks if any."""
+    return values | {f"{MASKS}.{k}": x for k, x in masks.items()}
+
+
 def _layout(domain: Domain | None) -> Layout:
     """Return where the points of a grid are; one word for all axes unless samplings are declared.
 
@@ -194,6 +228,11 @@ def _from_list(parts: Sequence[Tensor], port: Port) -> Tensor | Packed:
 def _own(places: Mapping[str, Geometries], homes: Mapping[str, str], name: str) -> bool:
     """Return whether each sample of a function has its own points."""
     return name in homes and len(places[homes[name]]) > 1
+
+
+def _are_masks(name: str, data: Mapping[str, Any]) -> bool:
+    """Whether a key holds masks by the names of inputs and outputs."""
+    return name == MASKS and isinstance(data.get(name), Mapping)
 
 
 def _packed(x: Values) -> Packed:

@@ -6,22 +6,23 @@ their domain. The first axis counts samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, TypeAlias
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.workflow.datasets.named_arrays import EXAMPLE, Converter
-from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
+from opdsl.train.config.schema import joined_paths
+from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE, Converter
+from opdsl.workflow.datasets.reading.sources import TEST, TRAIN, VALID, Sources
+from opdsl.workflow.datasets.reading.torch_sets import TorchSet
 
-# a path; functions by name; items by name, or (input, output); what `open_dataset` returns
-TrainingData: TypeAlias = "str | PathLike[str] | Mapping[str, Any] | Dataset[Any] | Fields"
+# a path or a list of them; functions by name; items by name, or (input, output); `open_dataset`'s
+Paths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"
+TrainingData: TypeAlias = "Paths | Mapping[str, Any] | Dataset[Any] | Fields"
 
 
 def as_sources(
@@ -42,13 +43,14 @@ def as_sources(
         OpError: OP0610, no samples; OP0611, a name that the model does not have, or that is
             missing; OP0613, a shape that does not fit.
     """
-    memory: dict[str, Fields] = {}
+    memory: dict[str, Fields | TorchSet] = {}
     settings: dict[str, Any] = {}
 
     def register(value: Any, label: str) -> Any:
-        if isinstance(value, str | PathLike):
-            return fspath(value)
-        memory[label] = as_fields(graph, value, label)
+        path = as_path(value)
+        if path is not None:
+            return path
+        memory[label] = registered(graph, value, label)
         return label
 
     if data is not None:
@@ -62,6 +64,26 @@ def as_sources(
         paths = [register(x, k) for x, k in zip(several, labels, strict=True)]
         settings["test"] = paths if len(paths) > 1 else paths[0]
     return Sources(memory), settings
+
+
+def as_path(value: Any) -> str | None:
+    """Return a path, or that of a list of paths, as settings have it; None for other data."""
+    if isinstance(value, str | PathLike):
+        return fspath(value)
+    if isinstance(value, list | tuple) and all(isinstance(x, str | PathLike) for x in value):
+        return str(joined_paths([fspath(x) for x in value]))
+    return None
+
+
+def registered(graph: Graph, data: Any, label: str) -> Fields | TorchSet:
+    """Convert a data set in memory, but leave a data set of torch to be read when it is needed.
+
+    Raises:
+        OpError: as `as_sources`.
+    """
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return TorchSet(graph, data, label)
+    return as_fields(graph, data, label)
 
 
 def as_fields(graph: Graph, data: Any, label: str) -> Fields:
@@ -78,57 +100,10 @@ def as_fields(graph: Graph, data: Any, label: str) -> Fields:
     if isinstance(data, Fields):
         return data
     if isinstance(data, Dataset):
-        data = _collect(graph, data, label)
+        return TorchSet(graph, data, label).first(None)
     if not isinstance(data, Mapping):
         message = (
             f"{label} is a {type(data).__name__}, expected a path, arrays by name or a Dataset"
         )
         raise fault("OP0611", message, helps=(f"name each array, {EXAMPLE}",), file=label)
     return Converter(graph, label).convert(data)
-
-
-# ------------------------------------------------------------------------------- data sets of torch
-
-
-def _collect(graph: Graph, data: Dataset[Any], label: str) -> dict[str, list[Any]]:
-    """Read all items of a data set of torch.
-
-    Raises:
-        OpError: OP0613, an item is neither a dictionary nor (inputs, outputs) of the model.
-    """
-    columns: dict[str, list[Any]] = {}
-    for i, item in enumerate(_items(data)):
-        functions = dict(item) if isinstance(item, Mapping) else _by_position(graph, item, label)
-        if columns and set(functions) != set(columns):
-            message = f"item {i} has the names {list(functions)}, the first has {list(columns)}"
-            raise fault("OP0613", message, file=label)
-        for name, x in functions.items():
-            columns.setdefault(name, []).append(torch.as_tensor(x) if np.isscalar(x) else x)
-    if not columns:
-        raise fault("OP0610", "there are no samples, at least one is needed", file=label)
-    return columns
-
-
-def _items(data: Any) -> Iterator[Any]:
-    if isinstance(data, IterableDataset):
-        yield from data
-    else:
-        yield from (data[i] for i in range(len(data)))
-
-
-def _by_position(graph: Graph, item: Any, label: str) -> dict[str, Any]:
-    names = [x.name for x in (*graph.inputs, *graph.outputs)]
-    leaves = list(_leaves(item))
-    if not isinstance(item, tuple | list) or len(leaves) != len(names):
-        message = f"an item of the data set is a {type(item).__name__} of {len(leaves)}, expected "
-        message += f"({', '.join(names)}), or a dictionary with these names"
-        raise fault("OP0613", message, file=label)
-    return dict(zip(names, leaves, strict=True))
-
-
-def _leaves(item: Any) -> Iterator[Any]:
-    if isinstance(item, tuple | list):
-        for x in item:
-            yield from _leaves(x)
-    else:
-        yield item

@@ -1,0 +1,1 @@
+"""Samples of data sets, read in any order when asked for."""

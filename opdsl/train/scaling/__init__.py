@@ -1,0 +1,1 @@
+"""Normalisation and pointwise maps of inputs and outputs, with their statistics."""

@@ -1,0 +1,46 @@
+"""Refuse settings of a run that do not suit masked functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opdsl.diagnostics import fault
+from opdsl.train.config.schema import Settings
+from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.losses import LOSSES
+from opdsl.train.metrics.norms import GridAxes
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+
+
+def refuse_masked_functions(
+    settings: Settings,
+    symmetries: Sequence[Symmetry],
+    train: AnySamples,
+    axes_of: Mapping[str, GridAxes],
+) -> None:
+    """Refuse losses with derivatives, and random symmetries, where outputs are masked.
+
+    Args:
+        settings: of the run.
+        symmetries: by which batches are transformed at random.
+        train: the training samples.
+        axes_of: for each output the axes of its grid, none on points and spheres.
+
+    Raises:
+        OpError: OP0683.
+    """
+    head = head_of(train)
+    masked = [x for x in head.outputs if x in head.weights and axes_of[x].periodic]
+    if not masked:
+        return
+    loss = LOSSES.find(settings.loss)
+    cause = "`missing = mask`" if settings.data.missing == "mask" else "`masks`"
+    if loss is not None and loss.needs_grid:
+        message = f"`loss = {settings.loss}` takes derivatives, and `{masked[0]}` is masked"
+        notes = (f"values that {cause} leaves out have no differences to their neighbours",)
+        raise fault("OP0683", message, notes=notes, helps=("use `loss = l2`",), file=train.source)
+    if symmetries:
+        message = f"batches are transformed by `symmetries`, and `{masked[0]}` is masked"
+        notes = ("masks are not transformed with the functions",)
+        helps = ("leave `symmetries` out",)
+        raise fault("OP0683", message, notes=notes, helps=helps, file=train.source)

@@ -1,0 +1,249 @@
+"""A data set that is read batch by batch gives the run that it gives in memory, to the bit."""
+
+import os
+import signal
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import opdsl
+from opdsl import OpError
+from opdsl.compiler import read
+from opdsl.train.engine.loader import StreamedSet
+from opdsl.train.engine.prefetch import Prefetch
+from opdsl.workflow.datasets.binding import binding_of
+from opdsl.workflow.datasets.reading.sources import Sources
+from opdsl.workflow.programs.program import open_program, resolve_settings
+from tests.e2e.command_line import good, run, start
+
+RNG = np.random.default_rng(0)
+
+PROGRAM = """edition 2026
+model M {{
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 5)
+  input u : D -> R^1
+  output v : D -> R^1
+  {feedback}
+  v = u |> linear(out = 4) |> gelu() |> spectral_conv(out = 4, modes = 2) |> linear(out = 1)
+}}
+train M {{
+  data {{ path = "{path}" test_samples = 4 {data} }}
+  {rest}
+  schedule constant {{ epochs = 2 }}
+  batch = 3
+  device = cpu
+}}
+"""
+
+
+def pair_npz(folder):
+    x = RNG.normal(size=(25, 16, 16)).astype(np.float32)
+    np.savez(folder / "d.npz", x=x, y=np.roll(x, 2, 1))
+    return "d.npz", "", ""
+
+
+def pair_pt(folder):
+    x = torch.from_numpy(RNG.normal(size=(25, 1, 16, 16)))
+    torch.save({"x": x, "y": x.roll(2, 2)}, folder / "d.pt")
+    return "d.pt", "", ""
+
+
+def well(folder):
+    x = RNG.normal(size=(25, 16, 16)).astype(np.float32)
+    np.savez(folder / "d.npz", x=x, y=np.roll(x, 2, 1))
+    good("data", "convert", "d.npz", "-o", "d.h5", "--input", "x", "--output", "y")
+    return "d.h5", "fields { u = x  v = y }", ""
+
+
+def subsampled(folder):
+    return *well(folder)[:1], "fields { u = x  v = y } resolution = 8 skip = 2 samples = 17", ""
+
+
+def trajectories(folder):
+    x = RNG.normal(size=(7, 9, 16, 16)).astype(np.float32).cumsum(1)
+    with h5py.File(folder / "d.h5", "w") as file:
+        file["p"] = x
+    data = 'fields { u = "p"  v = "p" } axes { p = (sample, time, x, y) } windows { every = 2 }'
+    return "d.h5", data, "rollout = 2"
+
+
+def one_file_each(folder):
+    (folder / "d").mkdir()
+    for i in range(20):
+        x = RNG.normal(size=(16, 16))
+        np.savez(folder / "d" / f"s_{i}.npz", u=x, v=np.roll(x, 2, 1))
+    return "d/s_*.npz", "axes { u = (x, y) v = (x, y) }", ""
+
+
+LAYOUTS = [pair_npz, pair_pt, well, subsampled, trajectories, one_file_each]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def program(folder, layout):
+    path, data, rest = layout(folder)
+    feedback = "feedback v -> u" if "rollout" in rest else ""
+    text = PROGRAM.format(path=path, data=data, rest=rest, feedback=feedback)
+    (folder / "m.op").write_text(text)
+    return text
+
+
+def trained(name, *options):
+    good("train", "m.op", "--out", name, *options)
+    trained_run = opdsl.open_run(name)
+    metrics = trained_run.metrics
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in metrics.history]
+    return trained_run.module.state_dict(), rows, (metrics.valid, metrics.tests)
+
+
+@pytest.mark.parametrize("layout", [pair_npz, subsampled, trajectories], ids=lambda x: x.__name__)
+def test_a_run_does_not_depend_on_whether_its_data_are_in_memory(here, layout):
+    program(here, layout)
+    streams = ("--set", "data.memory=0 kB", "--set", "data.workers=0")
+    want, got = trained("whole"), trained("streamed", *streams)
+    assert want[1:] == got[1:]
+    for name, x in want[0].items():
+        assert torch.equal(got[0][name], x), name
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda x: x.__name__)
+def test_a_streamed_set_has_the_fingerprint_and_the_samples_of_one_in_memory(here, layout):
+    program(here, layout)
+    opened = open_program(*read("m.op"))
+    settings = resolve_settings(opened).settings
+    sets = []
+    for memory in ("512 MB", "0 kB"):
+        data = settings.data.model_copy(update={"memory": memory})
+        binding = binding_of(opened.graph, settings.model_copy(update={"data": data}))
+        sets.append(binding.read(Sources(), settings.data.path, resolution=data.resolution))
+    whole, streamed = sets
+    assert isinstance(streamed, StreamedSet)
+    assert not isinstance(whole, StreamedSet)
+    assert len(whole) == len(streamed)
+    assert whole.fingerprint == streamed.fingerprint
+    rows = [3, 1, 2, len(whole) - 1, 0]
+    some = streamed.read(rows)
+    for side in ("inputs", "outputs"):
+        for name, x in getattr(whole, side).items():
+            assert torch.equal(getattr(some, side)[name], x[rows])
+
+
+def test_the_number_of_processes_changes_nothing(here):
+    program(here, trajectories)
+    first, *others = [
+        trained(f"w{n}", "--set", "data.memory=0 kB", "--set", f"data.workers={n}")
+        for n in (0, 2, 4)
+    ]
+    for other in others:
+        assert first[1:] == other[1:]
+        assert all(torch.equal(other[0][k], x) for k, x in first[0].items())
+
+
+class Shifts(torch.utils.data.Dataset):
+    """Functions and their shifts, made when they are asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, i):
+        self.asked.append(i)
+        x = torch.from_numpy(np.random.default_rng(i).normal(size=(1, 16, 16)))
+        return {"u": x, "v": x.roll(2, 1)}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_data_set_of_torch_is_read_when_it_is_needed():
+    text = PROGRAM.format(path="none", data="workers = 0", rest="", feedback="")
+    items = Shifts()
+    runs = [
+        opdsl.train(text, data=items, out=memory, **{"data.memory": memory})
+        for memory in ("512 MB", "0 kB")
+    ]
+    whole, streamed = (x.module.state_dict() for x in runs)
+    assert all(torch.equal(whole[k], x) for k, x in streamed.items())
+    assert runs[0].metrics.valid[0]["rel_l2"] == runs[1].metrics.valid[0]["rel_l2"]
+    assert items.asked.count(0) > 8  # at least twice for each epoch and the checks
+
+
+def with_value(layout, value, folder):
+    text = program(folder, layout)
+    with np.load("d.npz") as file:
+        arrays = dict(file)
+    arrays["y"][13, 3, 4] = value
+    np.savez("d.npz", **arrays)
+    return text
+
+
+STREAMED = ("--set", "data.memory=0 kB")
+
+
+def test_a_value_that_is_not_finite_is_found_before_training(here):
+    with_value(pair_npz, np.nan, here)
+    error = run("train", "m.op", "--out", "r", *STREAMED).stderr
+    assert "OP0612" in error
+    assert "first in sample 13" in error
+    assert not (here / "r").exists()
+
+
+def test_warnings_about_values_are_those_of_data_in_memory(here):
+    program(here, pair_npz)
+    with np.load("d.npz") as file:
+        arrays = dict(file)
+    arrays["y"][[3, 9]] = 0
+    arrays["y"][11] *= 1e6
+    np.savez("d.npz", **arrays)
+    warnings = [
+        [x for x in run("train", "m.op", "--out", name, *options).stderr.splitlines() if "[OP" in x]
+        for name, options in (("a", ()), ("b", STREAMED))
+    ]
+    assert warnings[0] == warnings[1]
+    assert len(warnings[0]) == 2
+
+
+@pytest.mark.parametrize("layout", [well, trajectories], ids=lambda x: x.__name__)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, workers):
+    program(here, layout)
+    opened = open_program(*read("m.op"))
+    settings = resolve_settings(opened).settings
+    data = settings.data.model_copy(update={"memory": "0 kB", "workers": workers})
+    binding = binding_of(opened.graph, settings.model_copy(update={"data": data}))
+    reader = Prefetch(binding.read(Sources(), "d.h5"))
+    order = [torch.tensor([i % 20]) for i in range(60)]
+    batches = reader.batches(order)
+    next(batches)
+    with (here / "d.h5").open("r+b") as file:
+        file.truncate((here / "d.h5").stat().st_size // 2)
+    with pytest.raises(OpError) as caught:
+        list(batches)
+    reader.close()
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "OP0610"
+    assert "changed" in fault.message
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["the run", "its processes too"])
+def test_a_signal_saves_a_run_that_reads_ahead(here, together):
+    program(here, trajectories)
+    settings = (*STREAMED, "--epochs", 12, "--set", "checkpoint.every=50")
+    whole = trained("whole", "-q", *settings)[0]
+    child = start("train", "m.op", "--out", "cut", *settings, cwd=here, group=True)
+    for line in child.stderr:
+        if line.startswith("epoch 2/12"):
+            break
+    (os.killpg if together else os.kill)(child.pid, signal.SIGTERM)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 143, stderr
+    assert "stopped and saved" in stderr
+    good("train", "--resume", "cut", "-q")
+    again = opdsl.open_run("cut")
+    assert all(torch.equal(again.module.state_dict()[k], x) for k, x in whole.items())
