@@ -581,7 +581,7 @@ def test_a_first_program_is_written_for_queries():
     unaligned(np.arange(30))
     good("init", "f.npz", "-o", "m.op")
     assert run("check", "m.op").exit_code == 0
-    good("train", "m.op", "--out", "run", "--set", "schedule.epochs=1", "--set", "width=8")
+    good("train", "m.op", "--out", "run", "--set", "schedule.epochs=1", "--set", "model.width=8")
 
 
 def test_no_trajectory_is_both_learnt_from_and_validated_on(here):
