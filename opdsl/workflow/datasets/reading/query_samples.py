@@ -52,9 +52,9 @@ def query_arrays(rows: QueryRows, targets: Sequence[Target]) -> dict[str, Any]:
 
 def _geometries(points: Tensor, sizes: Sequence[int]) -> list[Geometry]:
     """Return the points of each sample; their digests are computed at once where sizes agree."""
-    geometries = [Geometry(x) for x in torch.split(points, sizes)]
+    geometries = [Geometry(x) for x in torch.split(points, list(sizes))]
     if len(set(sizes)) == 1:
-        keys = digests(points.unflatten(0, (len(sizes), -1)))
+        keys = digests(points.reshape(len(sizes), -1, points.shape[-1]))
         for geometry, key in zip(geometries, keys, strict=True):
             vars(geometry)["key"] = key
     return geometries
