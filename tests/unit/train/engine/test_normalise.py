@@ -190,7 +190,7 @@ def test_each_sample_is_normalised_by_its_own_mean_and_deviation():
 
 
 def test_axes_of_equal_cells_and_others_are_weighted_together():
-    sphere = (AxisRule("gauss_legendre", latitudes=True), RING)
+    sphere = (PointRule("gauss_legendre", latitudes=True), RING)
     for rules, w in (
         (sphere, latitudes(6, "gauss_legendre")[1].numpy()),
         ((NODES, RING), np.array([0.5, 1, 1, 1, 1, 0.5])),
