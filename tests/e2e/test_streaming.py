@@ -14,7 +14,8 @@ from opdsl.compiler import read
 from opdsl.train.engine.loader import StreamedSet
 from opdsl.train.engine.prefetch import Prefetch
 from opdsl.workflow.datasets.binding import binding_of
-from opdsl.workflow.datasets.reading.sources import Sources
+from opdsl.workflow.datasets.reading.in_memory import as_sources
+from opdsl.workflow.datasets.reading.sources import TRAIN, Sources
 from opdsl.workflow.programs.program import open_program, resolve_settings
 from tests.e2e.command_line import good, run, start
 
@@ -247,3 +248,93 @@ def test_a_signal_saves_a_run_that_reads_ahead(here, together):
     good("train", "--resume", "cut", "-q")
     again = opdsl.open_run("cut")
     assert all(torch.equal(again.module.state_dict()[k], x) for k, x in whole.items())
+
+
+class Items(torch.utils.data.Dataset):
+    """Given items; one may raise where a process reads it."""
+
+    def __init__(self, items, raises=None):
+        self.items, self.raises = items, raises
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        if self.raises and torch.utils.data.get_worker_info() is not None:
+            raise self.raises
+        return self.items[i]
+
+
+class NoLength(torch.utils.data.Dataset):
+    """Items of a number that nobody knows."""
+
+    def __getitem__(self, i):
+        return Shifts()[i]
+
+
+def bound(data, memory="0 kB", masks="", workers=0, warn=lambda _: None):
+    """Bind a data set of torch as training does."""
+    text = PROGRAM.format(path="none", data=masks, rest="", feedback="").replace(
+        "test_samples = 4", f'memory = "{memory}" workers = {workers}'
+    )
+    opened = open_program(text, "m.op")
+    settings = resolve_settings(opened).settings
+    sources, _ = as_sources(opened.graph, data)
+    return binding_of(opened.graph, settings, warn=warn).read(sources, TRAIN)
+
+
+def item(masks=None, size=16):
+    x = RNG.normal(size=(1, size, size)).astype(np.float32)
+    return {"u": x, "v": x} | ({} if masks is None else {"masks": masks})
+
+
+MASKED = {"v": np.eye(16)}
+
+
+@pytest.mark.parametrize("memory", ["512 MB", "0 kB"])
+@pytest.mark.parametrize(
+    ("items", "code", "text"),
+    [
+        ([item(MASKED), item({}), item({})], "OP0681", "item 1 has masks of []"),
+        ([item({}), item(MASKED)], "OP0681", "item 1 has masks of ['v']"),
+        ([item(), item(size=8)], "OP0613", "shape (1, 8, 8) in sample 1"),
+    ],
+    ids=["mask of the first", "mask of the second", "shapes"],
+)
+def test_items_that_differ_are_refused(items, code, text, memory):
+    with pytest.raises(OpError) as caught:
+        bound(Items(items), memory)
+    assert {x.code for x in caught.value.diagnostics} == {code}
+    assert text in caught.value.diagnostics[0].message
+
+
+def test_a_data_set_without_a_length_is_refused():
+    with pytest.raises(OpError) as caught:
+        bound(NoLength())
+    assert "`NoLength`, has no length" in caught.value.diagnostics[0].message
+
+
+def test_what_an_item_raises_in_a_process_is_not_called_an_end_of_the_process():
+    samples = bound(Items([item() for _ in range(4)], RuntimeError("no such patient")), workers=1)
+    reader = Prefetch(samples)
+    with pytest.raises(RuntimeError, match="no such patient"):
+        list(reader.batches([torch.tensor([0])]))
+    reader.close()
+
+
+def test_samples_without_values_are_one_warning_about_all():
+    """There are more samples than are looked at together."""
+    masks = [{"v": np.full((16, 16), i not in {0, 66, 68})} for i in range(70)]
+    said = []
+    for memory in ("512 MB", "0 kB"):
+        found = []
+        bound(Items([item(x) for x in masks]), memory, warn=found.extend)
+        said.append([x.message for x in found if x.code == "OP0682"])
+    assert said[0] == said[1] == ["`v` is masked everywhere in 3 samples: 0, 66, 68"]
+
+
+def test_a_value_is_found_in_any_piece_of_a_data_set_of_torch():
+    items = [item() for _ in range(70)]
+    items[67]["v"][0, 2, 2] = np.nan
+    with pytest.raises(OpError, match="first in sample 67"):
+        bound(Items(items))

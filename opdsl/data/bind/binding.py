@@ -12,6 +12,7 @@ from opdsl.data.bind.masks import (
     REFUSED,
     MissingValues,
     empty_samples,
+    empty_warning,
     fill_missing,
     joined_mask,
     masked_weights,
@@ -92,7 +93,9 @@ def bind_fields(
     weights = masked_weights(
         dict(weights_on_points(ports, ins | outs, sites, places, fields.source)), masks
     )
-    notes = [*zero_truth_warnings(outs, timed, fields, masks), *empty_samples(fields, masks, outs)]
+    empty = empty_samples(masks, outs, fields.start)
+    lost_samples = (empty_warning(k, x, fields.source) for k, x in empty.items())
+    notes = [*zero_truth_warnings(outs, timed, fields, masks), *lost_samples]
     notes = notes if judged else []
     return Samples(
         ins,

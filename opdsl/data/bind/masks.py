@@ -194,25 +194,33 @@ def _product(weights: Values, mask: Values) -> Values:
 
 
 def empty_samples(
-    fields: Fields, masks: Mapping[str, Values], outputs: Collection[str]
-) -> Iterator[Diagnostic]:
-    """Yield the warning OP0682 for each output of which some samples have no value that counts."""
-    for name in outputs:
-        if name not in masks:
-            continue
-        empty = (~_any(masks[name])).nonzero().flatten().tolist()
-        if empty:
-            first = ", ".join(str(fields.start + i) for i in empty[:SHOWN])
-            more = ", ..." if len(empty) > SHOWN else ""
-            noun = "sample" if len(empty) == 1 else "samples"
-            yield Diagnostic(
-                "OP0682",
-                f"`{name}` is masked everywhere in {len(empty)} {noun}: {first}{more}",
-                notes=("such samples are left out of losses and of all errors of this output",),
-                helps=(Help("leave them out of the file"),),
-                severity="warning",
-                file=fields.source,
-            )
+    masks: Mapping[str, Values], outputs: Collection[str], start: int = 0
+) -> dict[str, list[int]]:
+    """Return the samples in which an output has no value that counts, by its name.
+
+    Args:
+        masks: or weights, zero where a value does not count.
+        outputs: names of the outputs.
+        start: how many samples come before.
+    """
+    masked = {k: masks[k] for k in outputs if k in masks}
+    empty = {k: (~_any(x)).nonzero().flatten().tolist() for k, x in masked.items()}
+    return {k: [start + i for i in x] for k, x in empty.items() if x}
+
+
+def empty_warning(name: str, indices: Sequence[int], source: str) -> Diagnostic:
+    """Make the warning OP0682 about the samples `indices` of an output."""
+    first = ", ".join(map(str, indices[:SHOWN]))
+    more = ", ..." if len(indices) > SHOWN else ""
+    noun = "sample" if len(indices) == 1 else "samples"
+    return Diagnostic(
+        "OP0682",
+        f"`{name}` is masked everywhere in {len(indices)} {noun}: {first}{more}",
+        notes=("such samples are left out of losses and of all errors of this output",),
+        helps=(Help("leave them out of the file"),),
+        severity="warning",
+        file=source,
+    )
 
 
 def _any(mask: Values) -> Tensor:

@@ -168,6 +168,8 @@ def _watched() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if str(error).startswith("Caught "):  # an item of the user's data set raised it
+            raise
         message = "a process that reads samples has ended before its time"
         notes = ("the system ends processes when memory is short",)
         helps = (

@@ -87,7 +87,7 @@ class Binding:
 
         Args:
             fields: of a data set.
-            whole: whether these are all samples, so that missing values can be counted.
+            whole: whether these are all samples, whose values can be judged.
         """
         refuse_other_sampling(self.graph, fields)
         fields = self._compared(fields, (*self._present(), *self._output_ports()))
@@ -95,7 +95,8 @@ class Binding:
             self.warn([doubt])
         samples = self._resampled(self._bound(fields, self._outputs(), self._mapping(fields)))
         lost = missing_note(samples.missing, fields.source) if whole else ()
-        self.warn([*fields.notes, *lost, *samples.warnings])
+        judged = samples.warnings if whole else ()
+        self.warn([*fields.notes, *lost, *judged])
         return samples
 
     def read(

@@ -163,6 +163,13 @@ class Converter:
             self.errors.append(error)
             return None
         if isinstance(array, list) and all(isinstance(y, Tensor) for y in array):
+            shapes = [tuple(y.shape) for y in array]
+            other = next((i for i, y in enumerate(shapes) if y != shapes[0]), None)
+            if other is not None and not port.space.domain.scattered:
+                message = f"`{port.name}` has shape {shapes[other]} in sample {other}, and "
+                message += f"{shapes[0]} in the first"
+                self._error("OP0613", message, "samples of one data set have one resolution")
+                return None
             array = _from_list(array, port)
         if isinstance(array, Packed):
             return array.map(Tensor.detach).map(Tensor.cpu)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from opdsl.data.bind.masks import added, missing_note
+from opdsl.data.bind.masks import added, empty_samples, empty_warning, missing_note
 from opdsl.data.bind.samples import Fields, MissingCount, Samples
 from opdsl.data.bind.suspects import (
     SizesAndEnds,
@@ -160,6 +160,7 @@ def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Ap
     """
     fingerprint, suspects = _identity(handle, count)
     zeros: dict[str, list[int]] = {}
+    empty: dict[str, list[int]] = {}
     others: list[Diagnostic] = []
     missing: Mapping[str, MissingCount] = {}
     for rows in _pieces(handle.read([0]), count):
@@ -168,8 +169,11 @@ def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Ap
         masks = {k: x for k, x in samples.weights.items() if k in samples.outputs}
         for name, indices in zero_truths(samples.outputs, timed, rows.start, masks).items():
             zeros.setdefault(name, []).extend(indices)
-        others += [x for x in samples.warnings if x.code != "OP0631"]
+        for name, indices in empty_samples(masks, tuple(samples.outputs), rows.start).items():
+            empty.setdefault(name, []).extend(indices)
+        others += [x for x in samples.warnings if x.code not in {"OP0631", "OP0682"}]
     warnings = [zero_truth_warning(k, x, handle.source, timed=k in timed) for k, x in zeros.items()]
+    warnings += [empty_warning(k, x, handle.source) for k, x in empty.items()]
     by_code: Mapping[str, Diagnostic] = {x.code: x for x in reversed(others)}
     lost = missing_note(missing, handle.source)
     return Appraisal(fingerprint, suspects, (*lost, *by_code.values(), *warnings))

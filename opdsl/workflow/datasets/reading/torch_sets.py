@@ -39,7 +39,15 @@ class TorchSet:
         return TorchSet(self._graph, self._data, self.source, resolution, layout)
 
     def __len__(self) -> int:
-        return len(self._data)  # type: ignore[arg-type]  # torch declares no length
+        try:
+            return len(self._data)  # type: ignore[arg-type]  # torch declares no length
+        except TypeError as error:
+            message = f"a data set of torch, `{type(self._data).__name__}`, has no length"
+            helps = (
+                "define `__len__`, the number of samples",
+                "or derive it from `IterableDataset`: it is then read whole",
+            )
+            raise fault("OP0610", message, helps=helps, file=self.source) from error
 
     def first(self, count: int | None) -> Fields:
         """Read the first samples, or all, at the resolution of the data set.
@@ -63,6 +71,7 @@ class TorchSet:
     def stored(self, rows: Sequence[int], names: Collection[str] | None = None) -> Fields:
         """Read fields; see `Handle.stored`."""
         fields = self._fields((self._data[i] for i in rows), judged=False)
+        fields = replace(fields, start=min(rows, default=0))
         if names is None:
             return fields
         return replace(fields, values={k: x for k, x in fields.values.items() if k in names})
@@ -76,11 +85,20 @@ def _columns(graph: Graph, items: Iterable[Any], label: str) -> dict[str, Any]:
     """Gather items of a data set of torch by the names of the functions.
 
     Raises:
-        OpError: OP0613, an item is neither a dictionary nor (inputs, outputs) of the model.
+        OpError: OP0613, an item is neither a dictionary nor (inputs, outputs) of the model, or has
+            other names than the first; OP0681, it has masks of other functions.
     """
     columns: dict[str, list[Any]] = {}
+    masked: list[str] = []
     for i, item in enumerate(items):
         functions = dict(item) if isinstance(item, Mapping) else _by_position(graph, item, label)
+        masks = functions.get(MASKS)
+        names = sorted(map(str, masks)) if isinstance(masks, Mapping) else []
+        masked = masked if columns else names
+        if names != masked:
+            message = f"item {i} has masks of {names}, the first has those of {masked}"
+            helps = ("where all values of an item count, its mask is 1 everywhere",)
+            raise fault("OP0681", message, helps=helps, file=label)
         if columns and set(functions) != set(columns):
             message = f"item {i} has the names {list(functions)}, the first has {list(columns)}"
             raise fault("OP0613", message, file=label)
@@ -88,10 +106,9 @@ def _columns(graph: Graph, items: Iterable[Any], label: str) -> dict[str, Any]:
             columns.setdefault(name, []).append(torch.as_tensor(x) if np.isscalar(x) else x)
     if not columns:
         raise fault("OP0610", "there are no samples, at least one is needed", file=label)
-    masks = columns.get(MASKS, [])
-    if masks and all(isinstance(x, Mapping) for x in masks):  # by name, then by sample
-        by_name = {k: [x[k] for x in masks if k in x] for k in masks[0]}
-        return {**columns, MASKS: by_name}
+    every = columns.get(MASKS, [])
+    if every and all(isinstance(x, Mapping) for x in every):  # by name, then by sample
+        return {**columns, MASKS: {k: [x[k] for x in every] for k in every[0]}}
     return columns
 
 
