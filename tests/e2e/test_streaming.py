@@ -232,7 +232,11 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
     assert "changed" in fault.message
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["the run", "its processes too"])
+@pytest.mark.parametrize(
+    "together",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["the run", "its processes too"],
+)
 def test_a_signal_saves_a_run_that_reads_ahead(here, together):
     program(here, trajectories)
     settings = (*STREAMED, "--epochs", 12, "--set", "checkpoint.every=50")
