@@ -175,6 +175,24 @@ def test_a_data_set_of_torch_is_read_when_it_is_needed():
     assert items.asked.count(0) > 8  # at least twice for each epoch and the checks
 
 
+class Broken(Shifts):
+    """Its twelfth item cannot be made."""
+
+    def __getitem__(self, i):
+        if i == 12 and len(self.asked) > 60:
+            raise RuntimeError("the twelfth sample is on another disk")
+        return super().__getitem__(i)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_data_set_reaches_its_user(workers):
+    text = PROGRAM.format(path="none", data="", rest="", feedback="")
+    with pytest.raises(RuntimeError, match="another disk"):
+        settings = {"data.memory": "0 kB", "data.workers": workers}
+        opdsl.train(text, data=Broken(), out="r", **settings)
+
+
 def with_value(layout, value, folder):
     text = program(folder, layout)
     with np.load("d.npz") as file:
