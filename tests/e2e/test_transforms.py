@@ -188,3 +188,14 @@ def test_settings_are_written_and_read_again(tmp_path):
     printed = good("train", path, "--print-config", "--set", "transforms.a=[clip(0.5, inf), log]")
     assert "sample(a)" in printed
     assert "clip(0.5, inf)" in printed
+
+
+@pytest.mark.filterwarnings("ignore::opdsl.OpWarning")
+def test_a_filled_value_without_a_logarithm_is_found_before_training(tmp_path):
+    data = arrays()
+    data["a"][2, 0, 3] = np.nan
+    settings = {"data.missing": "mask", "data.fill": 0.0}
+    text, out = program("maps").replace("clip(0.01, 1e3), ", ""), tmp_path / "run"
+    with pytest.raises(OpError, match="`a` is 0 in sample 2"):
+        opdsl.train(text, data=data, out=out, **settings)
+    assert not list(out.glob("metrics.jsonl"))

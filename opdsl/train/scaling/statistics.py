@@ -128,8 +128,9 @@ class NormaliserFit:
         """
         self.inputs, self.outputs = tuple(chunk.inputs), tuple(chunk.outputs)
         for name, x in (chunk.inputs | chunk.outputs).items():
-            if name in self.maps:
-                refuse_outside(name, x, self.maps[name], chunk.start, chunk.weights.get(name))
+            if name in self.maps:  # inputs are filled below a mask, and reach the network there
+                weights = None if name in chunk.inputs else chunk.weights.get(name)
+                refuse_outside(name, x, self.maps[name], chunk.start, weights)
         for name, x in chunk.inputs.items():
             steps = bool(self.loop and self.loop.timed(name, x))
             self._add("in", name, x, chunk, self.kinds.inputs, steps=steps)

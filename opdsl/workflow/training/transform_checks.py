@@ -42,9 +42,8 @@ def refuse_unmapped(settings: Settings, sets: Iterable[AnySamples]) -> None:
     for samples in sets if maps else ():
         for chunk in sample_chunks(samples):
             for name in chunk.inputs.keys() & maps.keys():
-                x, weights = chunk.inputs[name], chunk.weights.get(name)
                 try:
-                    refuse_outside(name, x, maps[name], chunk.start, weights)
+                    refuse_outside(name, chunk.inputs[name], maps[name], chunk.start)
                 except OpError as error:
                     (diagnostic,) = error.diagnostics
                     helps = tuple(y.text for y in diagnostic.helps)
