@@ -188,8 +188,8 @@ class Broken(Shifts):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_of_a_data_set_reaches_its_user(workers):
     text = PROGRAM.format(path="none", data="", rest="", feedback="")
+    settings = {"data.memory": "0 kB", "data.workers": workers}
     with pytest.raises(RuntimeError, match="another disk"):
-        settings = {"data.memory": "0 kB", "data.workers": workers}
         opdsl.train(text, data=Broken(), out="r", **settings)
 
 
