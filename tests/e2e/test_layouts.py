@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 import opdsl
 from opdsl.compiler import read
+from opdsl.diagnostics import OpError
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import divide
 from opdsl.workflow.datasets.reading.sources import Sources
@@ -361,6 +362,83 @@ def test_a_vector_beside_functions_on_a_grid_is_trained_on(here):
     assert "nu =" in (here / "run" / "report.html").read_text()
 
 
+ROLES = """edition 2026
+model M {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 4)
+  input a : D -> R^1
+  input s : D -> R^1
+  input nu : R^2
+  output u : D -> R^1
+  u = concat(a, s) |> linear(out = 4) |> modulate(mlp(nu, widths = [4, 8])) |> linear(out = 1)
+}
+train M { data { DATA } schedule cosine { epochs = 1 } batch = 4 }
+"""
+
+
+def roles():
+    return {"a": field(8, 9, 9), "s": field(9, 9), "nu": field(8, 2), "u": field(8, 9, 9)}
+
+
+@pytest.mark.parametrize("memory", ["1 GB", "1 kB"])
+def test_a_static_field_and_a_vector_beside_functions_are_read_from_a_file(here, memory):
+    arrays = roles()
+    hdf5("f.h5", **arrays)
+    data = f'path = "f.h5" memory = "{memory}" workers = 0'
+    (here / "m.op").write_text(ROLES.replace("DATA", data))
+    good("train", "m.op", "--out", "run")
+    good("predict", "run", "-i", "f.h5", "-o", "p.npz")
+    static = np.broadcast_to(arrays["s"], (8, 1, 9, 9)).copy()
+    expected = opdsl.open_run("run").predict(a=arrays["a"][:, None], s=static, nu=arrays["nu"])
+    with np.load("p.npz") as file:
+        assert np.allclose(file["u"], expected, rtol=1e-4, atol=1e-5)
+
+
+class Items(torch.utils.data.Dataset):
+    """Samples as ((a, s, nu), u)."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        x = self.arrays
+        return (x["a"][i][None], x["s"][None], x["nu"][i]), x["u"][i][None]
+
+
+def test_a_static_array_is_that_of_all_samples_from_python_and_of_a_dataset(here):
+    arrays = roles()
+    text = ROLES.replace("DATA", "valid = none")
+    runs = [
+        opdsl.train(text, data=x, out=here / str(i)) for i, x in enumerate((arrays, Items(arrays)))
+    ]
+    one, other = (x.evaluate(arrays).sets[0].metrics for x in runs)
+    assert one == other
+    assert runs[0].evaluate(Items(arrays)).sets[0].metrics == one
+    arrays["s"] = field(8, 8)
+    with pytest.raises(OpError):
+        opdsl.train(text, data=arrays, out=here / "wrong")
+
+
+def test_splits_of_one_file_share_a_static_field(here):
+    parts = {"train": 8, "valid": 4, "test": 5}
+    shapes = {"a": (9, 9), "nu": (2,), "u": (9, 9)}
+    arrays = {f"{k}_{p}": field(n, *x) for p, n in parts.items() for k, x in shapes.items()}
+    np.savez("f.npz", s=field(9, 9), **arrays)
+    fields = " ".join(f'{k} = "{k}_{{split}}"' for k in shapes)
+    data = f'path = "f.npz" fields {{ {fields} s = "s" }}'
+    (here / "m.op").write_text(ROLES.replace("DATA", data))
+    good("train", "m.op", "--out", "run")
+    about = json.loads((here / "run" / "opdsl.json").read_text())
+    sets = about["finished"]
+    counts = [about["data"]["samples"], sets["valid"][0]["samples"], sets["tests"][0]["samples"]]
+    assert counts == list(parts.values())
+    good("predict", "run", "-i", "f.npz", "-o", "p.npz", "--split", "valid")
+    with np.load("p.npz") as file:
+        assert len(file["u"]) == 4
+
+
 def test_the_assumed_layout_is_said_with_the_block_that_says_it(here):
     program, _, _ = pdebench_1d()
     (here / "m.op").write_text(program)
@@ -503,7 +581,7 @@ def test_a_first_program_is_written_for_queries():
     unaligned(np.arange(30))
     good("init", "f.npz", "-o", "m.op")
     assert run("check", "m.op").exit_code == 0
-    good("train", "m.op", "--out", "run", "--set", "schedule.epochs=1", "--set", "width=8")
+    good("train", "m.op", "--out", "run", "--set", "schedule.epochs=1", "--set", "model.width=8")
 
 
 def test_no_trajectory_is_both_learnt_from_and_validated_on(here):

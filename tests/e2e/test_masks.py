@@ -69,7 +69,10 @@ def trained(here, folder, text, arrays):
     return losses, {k: row[k] for k in ("rel_l2", "rmse", "max_error", "samples")}, predictions
 
 
-@pytest.mark.parametrize("layout", ["shared", "per_sample", "inverted"])
+@pytest.mark.parametrize(
+    "layout",
+    ["per_sample", *(pytest.param(x, marks=pytest.mark.slow) for x in ("shared", "inverted"))],
+)
 def test_what_lies_below_a_mask_changes_nothing(here, layout):
     a, u = functions(N, SIZE, SIZE)
     land = RNG.random((SIZE, SIZE) if layout == "shared" else (N, SIZE, SIZE)) > 0.3

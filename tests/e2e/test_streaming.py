@@ -175,6 +175,24 @@ def test_a_data_set_of_torch_is_read_when_it_is_needed():
     assert items.asked.count(0) > 8  # at least twice for each epoch and the checks
 
 
+class Broken(Shifts):
+    """Its twelfth item cannot be made."""
+
+    def __getitem__(self, i):
+        if i == 12 and len(self.asked) > 60:
+            raise RuntimeError("the twelfth sample is on another disk")
+        return super().__getitem__(i)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_data_set_reaches_its_user(workers):
+    text = PROGRAM.format(path="none", data="", rest="", feedback="")
+    settings = {"data.memory": "0 kB", "data.workers": workers}
+    with pytest.raises(RuntimeError, match="another disk"):
+        opdsl.train(text, data=Broken(), out="r", **settings)
+
+
 def with_value(layout, value, folder):
     text = program(folder, layout)
     with np.load("d.npz") as file:
@@ -232,7 +250,11 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
     assert "changed" in fault.message
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["the run", "its processes too"])
+@pytest.mark.parametrize(
+    "together",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["the run", "its processes too"],
+)
 def test_a_signal_saves_a_run_that_reads_ahead(here, together):
     program(here, trajectories)
     settings = (*STREAMED, "--epochs", 12, "--set", "checkpoint.every=50")

@@ -55,6 +55,15 @@ def learnt(request, tmp_path_factory):
     return opdsl.train(program(request.param), data=arrays(), out=out), request.param
 
 
+# the program with all of them by default, each alone in the slow campaign
+MOST_OF_THEM = pytest.mark.parametrize(
+    "learnt",
+    [x if x == "all" else pytest.param(x, marks=pytest.mark.slow) for x in BLOCKS],
+    indirect=True,
+    scope="module",
+)
+
+
 def rel_l2(found, true):
     errors = [np.linalg.norm(f - t) / np.linalg.norm(t) for f, t in zip(found, true, strict=True)]
     return float(np.mean(errors))
@@ -82,6 +91,7 @@ def test_a_run_predicts_at_another_resolution(learnt):
     assert rel_l2(found[..., ::2], coarse) < (0.1 if "point" in BLOCKS[name] else 1e-2)
 
 
+@MOST_OF_THEM
 def test_a_resumed_run_is_equal_to_the_bit(learnt, tmp_path):
     run, name = learnt
     begun = opdsl.train(program(name), data=arrays(), out=tmp_path / "r", epochs=2)
@@ -97,6 +107,7 @@ def test_a_resumed_run_is_equal_to_the_bit(learnt, tmp_path):
     assert caught.value.diagnostics[0].code == "OP0629"
 
 
+@MOST_OF_THEM
 def test_an_exported_file_takes_and_gives_physical_values(learnt, tmp_path):
     run, _ = learnt
     opdsl.export(run, tmp_path / "m.pt2", at="x=16")

@@ -81,8 +81,8 @@ def bind_fields(
     faults = list(_strangers(fields, valid_names, mapping))
     choices = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
     where, places = _grounds(fields, ports, sites, choices, mapping, faults)
-    used = [{y for x in side for y in choices[x.name] or ()} for side in (inputs, outputs)]
-    fields, lost = fill_missing(fields, *used, missing)
+    used, sought = ({y for x in side for y in choices[x.name] or ()} for side in (inputs, outputs))
+    fields, lost = fill_missing(fields, used, sought, missing)
     masks: dict[str, Values] = {}
     ins = _side(fields, inputs, "input", choices, where, masks, faults, judged=judged)
     outs = _side(fields, outputs, "output", choices, where, masks, faults, judged=judged)

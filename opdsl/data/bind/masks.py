@@ -92,7 +92,7 @@ def completed(x: Values, missing: MissingValues, axes: int) -> Values:
     if not missing.masked or vector or not values.is_floating_point() or not values.isnan().any():
         return x
     if isinstance(x, Tensor) and x.ndim == axes + 3:
-        return completed(x.flatten(0, 1), missing, axes).reshape(x.shape)
+        return all_values(completed(x.flatten(0, 1), missing, axes)).reshape(x.shape)
     return filled(x, map_values(x, lambda y: ~y.isnan()), missing.fill)
 
 

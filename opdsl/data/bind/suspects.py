@@ -139,6 +139,8 @@ def _listed(indices: Sequence[int]) -> str:
 
 def sizes_and_ends(x: Values) -> SizesAndEnds:
     """Root mean square, least and largest value of each sample; (samples,) each, float64."""
+    if isinstance(x, Packed) and len(set(x.sizes)) == 1:
+        x = x.values[0].reshape(x.channels, len(x), -1).movedim(1, 0)
     parts = split_samples(x) if isinstance(x, Packed) else torch.split(x, PIECE)
     statistics = [_size_and_ends(y[None] if isinstance(x, Packed) else y) for y in parts]
     size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values
 
 if TYPE_CHECKING:
     from opdsl.train.engine.loader import FieldValues, SampleSet, StreamedSet
 
+# open files and the model's graph are inherited, as other systems do not allow or not safely
+FORKS = sys.platform == "linux"
 AHEAD = 2  # batches that each process reads before they are needed
 PlainFields = dict[str, NDArray[Any]]
 
@@ -65,7 +68,7 @@ class Prefetch:
         Raises:
             OpError: OP0610, values cannot be read; OP0630, a process was ended by the system.
         """
-        if not self._samples.workers:
+        if not self._samples.workers or not FORKS:
             yield from (_loaded(self._samples, x.tolist()) for x in order)
             return
         self._order.batches = [x.tolist() for x in order]
@@ -77,7 +80,7 @@ class Prefetch:
         for _ in order:
             with _watched():
                 item = next(items)
-            if isinstance(item, OpError):
+            if isinstance(item, Exception):
                 raise item
             yield LoadedBatch(*map(_tensors, item))
 
@@ -108,10 +111,10 @@ class _Batches(Dataset[Any]):
     def __init__(self, samples: StreamedSet) -> None:
         self._samples = samples
 
-    def __getitem__(self, rows: Any) -> tuple[PlainFields, ...] | OpError:
+    def __getitem__(self, rows: Any) -> tuple[PlainFields, ...] | Exception:
         try:
             batch = _loaded(self._samples, rows)
-        except OpError as error:
+        except Exception as error:  # noqa: BLE001  a user's data set may raise any; `batches` does
             return error
         return tuple(_arrays(x) for x in (batch.inputs, batch.outputs, batch.weights))
 
@@ -142,6 +145,7 @@ def _loader(samples: StreamedSet, order: _Order) -> DataLoader[Any]:
         num_workers=samples.workers,
         prefetch_factor=AHEAD,
         persistent_workers=True,
+        multiprocessing_context="fork",
         collate_fn=_as_it_is,
         worker_init_fn=_prepare_process,
         generator=torch.Generator(),  # else it draws from the generator of the run

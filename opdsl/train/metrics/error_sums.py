@@ -118,8 +118,8 @@ class ErrorSums:
     ) -> None:
         steps = _sums(rel_l2(pred, true, weights).cpu().reshape(counted.shape), counted)
         self.steps = steps if self.steps is None else self.steps + steps
-        dense = isinstance(pred, Tensor) and isinstance(true, Tensor)
-        if grid.periodic and dense and weights is None:  # a masked function has no differences
+        whole = bool(grid.periodic) and weights is None  # a masked function has no differences
+        if whole and isinstance(pred, Tensor) and isinstance(true, Tensor):
             h1 = _sums(rel_h1(pred, true, grid).cpu().reshape(counted.shape), counted).sum(0)
             self.h1 = h1 if self.h1 is None else self.h1 + h1
 

@@ -262,7 +262,7 @@ def sample_statistics(
         first = v.flatten(2)[:, :, 0]
         z = ((v - along(first, v)) / per_channel(unit, v)).flatten(2)
         w = grid_quadrature(rules, v.shape[2:], v)
-        w = None if w is None else w.flatten(2)
+        w = None if w is None else w.expand(1, 1, *v.shape[2:]).flatten(2)
         average = _dense_mean(z, w)
         variance = _dense_mean((z - average[..., None]) ** 2, w)
     mean = first + average * unit

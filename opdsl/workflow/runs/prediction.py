@@ -32,8 +32,8 @@ from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of, missing_values
-from opdsl.workflow.datasets.query_samples import in_rows
 from opdsl.workflow.datasets.reading.mapped import DataMap
+from opdsl.workflow.datasets.reading.query_samples import in_rows
 from opdsl.workflow.errors import Warn, ignore
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges

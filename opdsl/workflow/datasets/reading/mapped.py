@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
+from typing import Any
 
 from opdsl.data.arrays.axes import Kind, Target
 from opdsl.data.arrays.listing import ArrayInfo
@@ -22,7 +23,10 @@ from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import Diagnostic, OpError, did_you_mean, fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
-from opdsl.workflow.datasets.published import (
+from opdsl.workflow.datasets.reading.masks import INVERTED, MASKS, refuse_bad_masks, turned
+from opdsl.workflow.datasets.reading.named_arrays import Converter
+from opdsl.workflow.datasets.reading.paths import files_of, is_list, paths_in
+from opdsl.workflow.datasets.reading.published import (
     agreed_coordinates,
     arrays_by_name,
     assumed,
@@ -31,10 +35,7 @@ from opdsl.workflow.datasets.published import (
     other_layout,
     published,
 )
-from opdsl.workflow.datasets.query_samples import query_arrays
-from opdsl.workflow.datasets.reading.masks import INVERTED, MASKS, refuse_bad_masks, turned
-from opdsl.workflow.datasets.reading.named_arrays import Converter
-from opdsl.workflow.datasets.reading.paths import files_of, is_list, paths_in
+from opdsl.workflow.datasets.reading.query_samples import query_arrays
 
 KNOWN_LAYOUTS = ("mesh", "points", "well")  # formats that state which arrays are what
 SPLIT = "{split}"  # in the name of an array: the word of the part of the data
@@ -148,12 +149,13 @@ class DataMap:
             raise fault("OP0610", message, file=data.source)
         if names is not None:
             names = [*names, *(f"{MASKS}.{x}" for x in names if x in self.masks)]
-        query_rows, arrays = None, {}
+        query_rows = None
+        arrays: dict[str, Any]
         if isinstance(data, QueryData):
             queries = data.read(rows, names, files)
             query_rows, arrays = queries.rows, query_arrays(queries, data.targets)
         else:
-            arrays = data.read(rows, names, files)
+            arrays = {**data.read(rows, names, files)}
         masks = {k: arrays.pop(f"{MASKS}.{k}") for k in self.masks if f"{MASKS}.{k}" in arrays}
         if masks:
             inverted = {k for k, v in self.masks.items() if v[0].startswith(INVERTED)}

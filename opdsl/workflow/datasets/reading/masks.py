@@ -47,6 +47,8 @@ def turned(x: Any) -> Any:
     """Exchange 0 and 1; other numbers stay, and are refused where the mask is used."""
     if isinstance(x, list):
         return [turned(y) for y in x]
+    if isinstance(x, Packed):
+        return x.map(lambda y: torch.where(y == 0, 1, torch.where(y == 1, 0, y)))
     return np.where(x == 0, 1, np.where(x == 1, 0, x))
 
 

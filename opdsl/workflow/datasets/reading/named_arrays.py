@@ -35,6 +35,7 @@ class Converter:
         self.ports = {x.name: x for x in (*graph.inputs, *graph.outputs)}
         self.scattered = {x.name: x for x in graph.domains if x.scattered}
         self.errors: list[OpError] = []
+        self.static: set[str] = set()  # inputs that all samples share
 
     def convert(self, data: Mapping[str, Any]) -> Fields:
         """Convert all arrays.
@@ -46,8 +47,9 @@ class Converter:
         ports = [x for k, x in self.ports.items() if k in data]
         values = {x.name: self._values(x, data[x.name]) for x in ports}
         places = {k: self._places(k, data[k]) for k in self.scattered if k in data}
+        values = self._repeated(values, places)
         masks = self._masks(values, data)
-        counts = {k: len(x) for k, x in values.items() if x is not None}
+        counts = {k: len(x) for k, x in values.items() if x is not None and k not in self.static}
         counts |= {k: len(x) for k, x in places.items() if x is not None and len(x) > 1}
         self._counts(counts)
         if self.errors:
@@ -142,6 +144,17 @@ class Converter:
                     self.errors.append(error)
         return masks
 
+    def _repeated(
+        self, values: dict[str, Values | None], places: Mapping[str, Geometries | None]
+    ) -> dict[str, Values | None]:
+        """Repeat inputs that all samples share, without copies, as often as there are samples."""
+        others = [x for k, x in values.items() if x is not None and k not in self.static]
+        count = len(others[0]) if others else max((len(x) for x in places.values() if x), default=1)
+        return {
+            k: x.expand(count, *x.shape[1:]) if k in self.static and isinstance(x, Tensor) else x
+            for k, x in values.items()
+        }
+
     def _values(self, port: Port, x: Any) -> Values | None:
         """Return an array as (samples, channels, *grid), or packed; None where that fails."""
         try:
@@ -176,6 +189,10 @@ class Converter:
             return x
         if x.ndim == axes + 1 and channels == 1:
             return x.unsqueeze(1)
+        shared = (axes, 1) if channels == 1 else (axes + 1, x.shape[0] if x.ndim else 0)
+        if (x.ndim, channels) == shared and x.ndim and port in self.graph.inputs:
+            self.static.add(port.name)
+            return x[None, None] if channels == 1 else x[None]
         if x.ndim == axes + 3 and self.graph.feedback:
             return x.flatten(1, 2)  # steps in time become channels, as in files
         grid = ["points"] if port.space.domain.scattered else _names_of_axes(port.space.domain)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
+from opdsl.nn.points.digest import digest, digests
 from opdsl.nn.points.geometry import (
     as_geometries,
     concat_coordinates,
@@ -86,3 +87,10 @@ def test_a_pack_whose_sizes_do_not_fit_is_refused(values, sizes, code):
 def test_samples_with_other_channels_make_no_pack():
     with pytest.raises(OpError, match=r"a sample has the shape \(3, 4\)"):
         Packed.of([torch.zeros(2, 4), torch.zeros(3, 4)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(5, 3, 2), (4, 1, 1), (3, 7, 3), (2, 9000, 2)])
+def test_digests_of_many_are_those_of_each(shape, dtype):
+    x = torch.randn(shape, dtype=dtype)
+    assert digests(x) == [digest(y) for y in x]

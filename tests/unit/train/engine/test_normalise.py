@@ -190,6 +190,20 @@ def test_each_sample_is_normalised_by_its_own_mean_and_deviation():
     np.testing.assert_allclose(found[big], ((x - mean) / std)[big], rtol=1e-4, atol=1e-4)
 
 
+def test_axes_of_equal_cells_and_others_are_weighted_together():
+    sphere = (PointRule("gauss_legendre", latitudes=True), RING)
+    for rules, w in (
+        (sphere, latitudes(6, "gauss_legendre")[1].numpy()),
+        ((NODES, RING), np.array([0.5, 1, 1, 1, 1, 0.5])),
+    ):
+        a = field(9, 1, 6, 10)
+        kinds = Normalise(inputs="sample")
+        scale = Normaliser.fit(pair(a, a), kinds, rules={"a": rules}).scales["in_a"]
+        both = np.broadcast_to(w[:, None], (6, 10))
+        expected = [np.average(x, weights=both) for x in a[:, 0].double().numpy()]
+        np.testing.assert_allclose(scale.statistics(a)[0][:, 0], expected, atol=1e-5)
+
+
 def test_statistics_of_samples_converge_with_the_resolution():
     rules = {"a": (NODES,)}
     means = []

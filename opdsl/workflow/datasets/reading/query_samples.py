@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from opdsl.data.arrays.axes import Target
 from opdsl.data.arrays.queries import QueryRows, of_points
 from opdsl.nn.points.batch import Values
+from opdsl.nn.points.digest import digests
+from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 
 Array = NDArray[Any]
@@ -41,10 +44,20 @@ def query_arrays(rows: QueryRows, targets: Sequence[Target]) -> dict[str, Any]:
             some = x.reshape(len(rows.sizes), -1, x.shape[-1])
             arrays[name] = some[0] if target.kind == "coordinates" else np.moveaxis(some, -1, 1)
         elif target.kind == "coordinates":
-            arrays[name] = list(torch.split(_tensor(x), rows.sizes.tolist()))
+            arrays[name] = _geometries(_tensor(x), rows.sizes.tolist())
         else:
             arrays[name] = Packed(_tensor(x).T[None].contiguous(), tuple(rows.sizes.tolist()))
     return arrays
+
+
+def _geometries(points: Tensor, sizes: Sequence[int]) -> list[Geometry]:
+    """Return the points of each sample; their digests are computed at once where sizes agree."""
+    geometries = [Geometry(x) for x in torch.split(points, list(sizes))]
+    if len(set(sizes)) == 1:
+        keys = digests(points.reshape(len(sizes), -1, points.shape[-1]))
+        for geometry, key in zip(geometries, keys, strict=True):
+            vars(geometry)["key"] = key
+    return geometries
 
 
 def _are_shared(points: Sequence[Array], sizes: NDArray[np.int64]) -> bool:
@@ -66,9 +79,9 @@ def in_rows(outputs: Mapping[str, Values], rows: NDArray[np.int64]) -> dict[str,
     return {k: _by_query(x)[back] for k, x in outputs.items()}
 
 
-def _by_query(x: Values) -> torch.Tensor:
+def _by_query(x: Values) -> Tensor:
     return x.values[0].T if isinstance(x, Packed) else x.movedim(1, -1).flatten(0, 1)
 
 
-def _tensor(x: Array) -> torch.Tensor:
+def _tensor(x: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x, x.dtype.newbyteorder("=")))
