@@ -151,7 +151,9 @@ def waiting(folder: Path, memory_size: str, workers: int, steps: int) -> tuple[f
         batches = loaded(self, order)
         while True:
             began = time.perf_counter()
-            batch = next(batches)
+            batch = next(batches, None)
+            if batch is None:
+                return
             got = time.perf_counter()
             yield batch
             rows.append((got - began, time.perf_counter() - began))
