@@ -183,7 +183,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the files are written for a while")
     parser.add_argument("--steps", type=int, default=60, help="steps of each case of waiting")
     arguments = parser.parse_args()
-    lines = ["# Streaming", "", f"`benchmarks/streaming.py` on {machine()}.", ""]
+    lines = [
+        "# Streaming",
+        "",
+        f"`benchmarks/streaming.py`: {machine()['words']} torch {machine()['torch']}.",
+        "",
+    ]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         lines += [
