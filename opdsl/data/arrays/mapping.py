@@ -18,7 +18,6 @@ from opdsl.data.arrays.faults import disagree, no_window
 from opdsl.data.arrays.listing import ArrayFile, in_a_row
 from opdsl.data.arrays.parts import ArrayPart, ArrayPiece, Files, part_of
 from opdsl.data.arrays.reading import open_arrays
-from opdsl.data.io.locate import unopened
 from opdsl.data.io.memory_budget import BY_ROWS, data_budget, too_large_for_memory
 from opdsl.data.io.rows.unchanged import Unchanged
 
@@ -212,10 +211,7 @@ class Opened:
             OpError: as `open_arrays`; OP0610, it was changed since it was first opened.
         """
         name = self.source if len(self.paths) == 1 else str(self.paths[i])
-        try:
-            self._unchanged.refuse_changed(self.paths[i], name)
-        except OSError as error:
-            raise unopened(error, name) from error
+        self._unchanged.refuse_changed(self.paths[i], name)
         if i not in self._open:
             if len(self._open) == MOST_OPEN:
                 oldest = next(iter(self._open))

@@ -22,8 +22,8 @@ Transform = Callable[[FieldValues], FieldValues]
 RESIDENT = 0.25  # part of the free memory of a CUDA device that a resident set may take
 
 
-class SampleSet(Protocol):
-    """Inputs and outputs by name, each (samples, channels, *grid) in float32, or packed.
+class NamedSet(Protocol):
+    """What sample sets have in common.
 
     Attributes:
         name: how the metrics call this set.
@@ -32,16 +32,21 @@ class SampleSet(Protocol):
     """
 
     @property
-    def inputs(self) -> FieldValues: ...  # noqa: D102  the class says it
-    @property
-    def outputs(self) -> FieldValues: ...  # noqa: D102  the class says it
-    @property
     def name(self) -> str: ...  # noqa: D102  the class says it
     @property
     def fingerprint(self) -> str: ...  # noqa: D102  the class says it
     @property
     def resolution(self) -> tuple[int, ...]: ...  # noqa: D102  the class says it
     def __len__(self) -> int: ...
+
+
+class SampleSet(NamedSet, Protocol):
+    """Inputs and outputs by name, each (samples, channels, *grid) in float32, or packed."""
+
+    @property
+    def inputs(self) -> FieldValues: ...  # noqa: D102  the class says it
+    @property
+    def outputs(self) -> FieldValues: ...  # noqa: D102  the class says it
 
 
 @runtime_checkable
@@ -63,26 +68,18 @@ class PointSampleSet(Protocol):
 
 
 @runtime_checkable
-class StreamedSet(Protocol):
+class StreamedSet(NamedSet, Protocol):
     """Samples that stay in their files, from which they are read batch by batch.
 
     Attributes:
         head: the first sample.
         workers: processes that read batches ahead of their use; 0 reads them when they are used.
-        name, fingerprint, resolution: as in `SampleSet`.
     """
 
     @property
     def head(self) -> SampleSet: ...  # noqa: D102  the class says it
     @property
     def workers(self) -> int: ...  # noqa: D102  the class says it
-    @property
-    def name(self) -> str: ...  # noqa: D102  the class says it
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102  the class says it
-    @property
-    def resolution(self) -> tuple[int, ...]: ...  # noqa: D102  the class says it
-    def __len__(self) -> int: ...
     def read(self, rows: Sequence[int]) -> SampleSet:
         """Read the samples `rows`.
 

@@ -100,10 +100,7 @@ class RowFiles:
         if self._process != os.getpid():
             self._open, self._process = {}, os.getpid()
         name = self._names()[i]
-        try:
-            self._unchanged.refuse_changed(self.paths[i], name)
-        except OSError as error:
-            raise unopened(error, name) from error
+        self._unchanged.refuse_changed(self.paths[i], name)
         if i not in self._open:
             if len(self._open) == MOST_OPEN:
                 self._open.pop(next(iter(self._open)))[0].close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from opdsl.data.io.locate import unopened
 from opdsl.diagnostics import fault
 
 
@@ -20,10 +21,12 @@ class Unchanged:
         """Refuse a file that is not as it was when it was first seen.
 
         Raises:
-            OpError: OP0610.
-            OSError: it is gone.
+            OpError: OP0610, it has changed, or is gone.
         """
-        state = path.stat()
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise unopened(error, source) from error
         now = state.st_size, state.st_mtime_ns
         if self._seen.setdefault(path, now) != now:
             message = "the file was changed while samples were read from it"
