@@ -256,12 +256,12 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
     ids=["the run", "its processes too"],
 )
 def test_a_signal_saves_a_run_that_reads_ahead(here, together):
-    program(here, trajectories)
-    settings = (*STREAMED, "--epochs", 12, "--set", "checkpoint.every=50")
+    program(here, pair_npz)
+    settings = (*STREAMED, "--epochs", 20, "--set", "checkpoint.every=50")
     whole = trained("whole", "-q", *settings)[0]
     child = start("train", "m.op", "--out", "cut", *settings, cwd=here, group=True)
     for line in child.stderr:
-        if line.startswith("epoch 2/12"):
+        if line.startswith("epoch 1/20"):
             break
     (os.killpg if together else os.kill)(child.pid, signal.SIGTERM)
     _, stderr = child.communicate(timeout=60)

@@ -101,6 +101,7 @@ def test_the_package_has_types():
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_client_of_the_public_api_is_typed(tmp_path):
     # with the options and in the cache of `make lint`, which has checked the package already
     (tmp_path / "wrong.py").write_text("import opdsl\nx: int = opdsl.open_run('a').folder\n")
