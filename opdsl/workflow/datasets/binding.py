@@ -16,6 +16,7 @@ from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.data.derive.coarsen import Layout, Resolution
+from opdsl.data.io.memory_budget import data_budget
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
@@ -33,6 +34,7 @@ from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples
 from opdsl.workflow.datasets.resampling import Resampling
 from opdsl.workflow.errors import Warn, ignore
 
+COPIES = 2  # of a data set in memory: as it is stored, and in float32
 MOST_PACKED = 8  # files that are smaller than memory by this factor are not looked into
 ABSENT = "none"  # the field of a port that the file does not have
 
@@ -114,12 +116,12 @@ class Binding:
             OpError: OP0610 to OP0616, what is wrong with the data.
         """
         how: dict[str, Any] = {"split": split, "layout": self.layout, "data_map": self.data_map}
-        handle = None
-        if self.windows is not None or stored_bytes(path) * MOST_PACKED > self.memory:
+        handle, memory = None, min(self.memory, data_budget() // COPIES)
+        if self.windows is not None or stored_bytes(path) * MOST_PACKED > memory:
             handle = sources.handle(path, resolution=resolution, **how)
         if handle is not None and (samples or 0) <= len(handle):
             count = samples or len(handle)
-            if bytes_of(handle, count) > self.memory:
+            if bytes_of(handle, count) > memory:
                 return self._streamed(handle, count)
         return self(sources.open(path, resolution=resolution, samples=samples, **how))
 
