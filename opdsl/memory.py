@@ -38,7 +38,7 @@ def _limits() -> Iterator[int]:
 
 
 def _machine() -> int | None:
-    available = _table(Path("/proc/meminfo")).get("MemAvailable")
+    available = _table("/proc/meminfo").get("MemAvailable")
     return None if available is None else available << 10
 
 
@@ -48,11 +48,10 @@ def _process() -> Iterator[int]:
         import resource
     except ImportError:  # not on Windows
         return
-    used = _table(Path("/proc/self/status"))
     for limit, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY:
-            yield soft - (used.get(name, 0) << 10)
+            yield soft - (_table("/proc/self/status").get(name, 0) << 10)
 
 
 def _groups() -> Iterator[int | None]:
@@ -85,21 +84,22 @@ def _group(folder: Path, version: int) -> int | None:
     limit_file, used_file, droppable = FILES[version]
     try:
         limit = int((folder / limit_file).read_text("ascii"))
+        if limit >= ENDLESS:
+            return None
         used = int((folder / used_file).read_text("ascii"))
     except (OSError, ValueError):  # not there, or `max`
-        return None
-    if limit >= ENDLESS:
         return None
     statistics = _table(folder / "memory.stat")
     return limit - used + sum(statistics.get(x, 0) for x in droppable)
 
 
-def _table(path: Path) -> dict[str, int]:
+def _table(path: str | Path) -> dict[str, int]:
     """Read lines of a name and a number; empty where there is no such file."""
     try:
-        words = [line.replace(":", " ").split() for line in path.read_text("ascii").splitlines()]
+        text = Path(path).read_text("ascii")
     except (OSError, ValueError):
         return {}
+    words = [line.split() for line in text.replace(":", " ").splitlines()]
     return {x[0]: int(x[1]) for x in words if len(x) > 1 and x[1].isdigit()}
 
 
