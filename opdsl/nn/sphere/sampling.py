@@ -5,6 +5,7 @@ A sphere is sampled at nlat latitudes from north to south and nlon equispaced lo
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Doubles = NDArray[np.float64]
     LongDoubles = NDArray[np.floating[Any]]
 
 _Nodes = tuple[Tensor, Tensor]
@@ -43,6 +45,12 @@ def latitudes(n: int, sampling: str) -> _Nodes:
 
 
 def _gauss(n: int) -> _Nodes:
+    nodes, weights = _gauss_numbers(n)
+    return torch.from_numpy(nodes.copy()), torch.from_numpy(weights.copy())
+
+
+@lru_cache(maxsize=32)
+def _gauss_numbers(n: int) -> tuple[Doubles, Doubles]:
     """Compute the zeros of P_n(x) and weights 2 / ((1 - x^2) P'_n(x)^2).
 
     Two steps of Newton in the longest floats of the machine: at 256 latitudes double precision
@@ -59,7 +67,7 @@ def _gauss(n: int) -> _Nodes:
         x = x - value / slope
     _, slope = _legendre_and_slope(n, x)
     weights = 2 / ((1 - x * x) * slope * slope)
-    return torch.from_numpy(x.astype(np.float64)), torch.from_numpy(weights.astype(np.float64))
+    return x.astype(np.float64), weights.astype(np.float64)
 
 
 def _legendre_and_slope(n: int, x: LongDoubles) -> tuple[LongDoubles, LongDoubles]:
