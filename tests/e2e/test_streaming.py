@@ -11,8 +11,8 @@ import torch
 import opdsl
 from opdsl import OpError
 from opdsl.compiler import read
-from opdsl.train.engine.loader import StreamedSet
-from opdsl.train.engine.prefetch import Prefetch
+from opdsl.train.engine.loader import DeviceLoader, StreamedSet
+from opdsl.train.engine.precision import policy_of
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.reading.in_memory import as_sources
 from opdsl.workflow.datasets.reading.sources import TRAIN, Sources
@@ -20,6 +20,7 @@ from opdsl.workflow.programs.program import open_program, resolve_settings
 from tests.e2e.command_line import good, run, start
 
 RNG = np.random.default_rng(0)
+CPU = policy_of("fp32", torch.device("cpu"))
 
 PROGRAM = """edition 2026
 model M {{
@@ -236,9 +237,9 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
     settings = resolve_settings(opened).settings
     data = settings.data.model_copy(update={"memory": "0 kB", "workers": workers})
     binding = binding_of(opened.graph, settings.model_copy(update={"data": data}))
-    reader = Prefetch(binding.read(Sources(), "d.h5"))
+    reader = DeviceLoader.of(binding.read(Sources(), "d.h5"), CPU)
     order = [torch.tensor([i % 20]) for i in range(60)]
-    batches = reader.batches(order)
+    batches = reader.ahead(order)
     next(batches)
     with (here / "d.h5").open("r+b") as file:
         file.truncate((here / "d.h5").stat().st_size // 2)
@@ -338,9 +339,9 @@ def test_a_data_set_without_a_length_is_refused():
 
 def test_what_an_item_raises_in_a_process_is_not_called_an_end_of_the_process():
     samples = bound(Items([item() for _ in range(4)], RuntimeError("no such patient")), workers=1)
-    reader = Prefetch(samples)
+    reader = DeviceLoader.of(samples, CPU)
     with pytest.raises(RuntimeError, match="no such patient"):
-        list(reader.batches([torch.tensor([0])]))
+        list(reader.ahead([torch.tensor([0])]))
     reader.close()
 
 

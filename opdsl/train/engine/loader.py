@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.train.engine.precision import PrecisionPolicy
-from opdsl.train.engine.prefetch import LoadedBatch, Prefetch, own_weights
+from opdsl.train.engine.prefetch import LoadedBatch, Prefetch
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 FieldValues = dict[str, Values]
@@ -92,6 +93,11 @@ class StreamedSet(NamedSet, Protocol):
 AnySampleSet = SampleSet | StreamedSet
 
 
+def own_weights(samples: SampleSet) -> FieldValues:
+    """Return the weights that come with samples, by input or output."""
+    return dict(samples.weights) if isinstance(samples, PointSampleSet) else {}
+
+
 def head_of(samples: AnySampleSet) -> SampleSet:
     """Return samples in memory that show names and shapes; of a streamed set the first one."""
     return samples.head if isinstance(samples, StreamedSet) else samples
@@ -163,7 +169,7 @@ class DeviceLoader:
         """
         size, units, samplings = len(samples), units or FieldUnits(), samplings or {}
         if isinstance(samples, StreamedSet):
-            ahead = Prefetch(samples)
+            ahead = Prefetch(partial(_read, samples), samples.workers)
             return cls({}, {}, size, policy, units=units, samplings=samplings, streamed=ahead)
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
         places: Places = samples.model_points if isinstance(samples, PointSampleSet) else {}
@@ -242,6 +248,11 @@ class DeviceLoader:
 
     def _put(self, fields: Mapping[str, Values]) -> FieldValues:
         return {k: map_values(x, self.policy.place) for k, x in fields.items()}
+
+
+def _read(samples: StreamedSet, rows: Sequence[int]) -> LoadedBatch:
+    some = samples.read(rows)
+    return LoadedBatch(dict(some.inputs), dict(some.outputs), own_weights(some))
 
 
 def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:

@@ -11,10 +11,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,37 +25,34 @@ from torch.utils.data import DataLoader, Dataset
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values
 
-if TYPE_CHECKING:
-    from opdsl.train.engine.loader import FieldValues, SampleSet, StreamedSet
-
 # open files and the model's graph are inherited, as other systems do not allow or not safely
 FORKS = sys.platform == "linux"
 AHEAD = 2  # batches that each process reads before they are needed
 PlainFields = dict[str, NDArray[Any]]
 
 
-@runtime_checkable
-class WithWeights(Protocol):
-    """Samples whose points have quadrature weights."""
-
-    @property
-    def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedBatch:
     """Some samples in memory: inputs, outputs and quadrature weights by name."""
 
-    inputs: FieldValues
-    outputs: FieldValues
-    weights: FieldValues
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
+    weights: dict[str, Values]
+
+
+Read = Callable[[Sequence[int]], LoadedBatch]
 
 
 class Prefetch:
-    """The batches of a streamed set; `close` ends the processes."""
+    """The batches of a streamed set; `close` ends the processes.
 
-    def __init__(self, samples: StreamedSet) -> None:
-        self._samples = samples
+    Args:
+        read: reads the samples of some indices.
+        workers: the number of processes; 0 reads batches when they are used.
+    """
+
+    def __init__(self, read: Read, workers: int) -> None:
+        self._read, self._workers = read, workers
         self._order = _Order()
         self._loader: DataLoader[Any] | None = None
 
@@ -68,13 +65,13 @@ class Prefetch:
         Raises:
             OpError: OP0610, values cannot be read; OP0630, a process was ended by the system.
         """
-        if not self._samples.workers or not FORKS:
-            yield from (_loaded(self._samples, x.tolist()) for x in order)
+        if not self._workers or not FORKS:
+            yield from (self._read(x.tolist()) for x in order)
             return
         self._order.batches = [x.tolist() for x in order]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about more processes than processors
-            self._loader = self._loader or _loader(self._samples, self._order)
+            self._loader = self._loader or _loader(self._read, self._workers, self._order)
             with _watched():
                 items = iter(self._loader)
         for _ in order:
@@ -108,28 +105,18 @@ class _Batches(Dataset[Any]):
     They come through pipes: the shared memory of a container is small.
     """
 
-    def __init__(self, samples: StreamedSet) -> None:
-        self._samples = samples
+    def __init__(self, read: Read) -> None:
+        self._read = read
 
     def __getitem__(self, rows: Any) -> tuple[PlainFields, ...] | Exception:
         try:
-            batch = _loaded(self._samples, rows)
+            batch = self._read(rows)
         except Exception as error:  # noqa: BLE001  a user's data set may raise any; `batches` does
             return error
         return tuple(_arrays(x) for x in (batch.inputs, batch.outputs, batch.weights))
 
 
-def _loaded(samples: StreamedSet, rows: Sequence[int]) -> LoadedBatch:
-    some = samples.read(rows)
-    return LoadedBatch(dict(some.inputs), dict(some.outputs), own_weights(some))
-
-
-def own_weights(samples: SampleSet) -> FieldValues:
-    """Return the weights that come with samples, by input or output."""
-    return dict(samples.weights) if isinstance(samples, WithWeights) else {}
-
-
-def _tensors(arrays: PlainFields) -> FieldValues:
+def _tensors(arrays: PlainFields) -> dict[str, Values]:
     return {k: torch.from_numpy(x) for k, x in arrays.items()}
 
 
@@ -137,12 +124,12 @@ def _arrays(fields: Mapping[str, Values]) -> PlainFields:
     return {k: np.ascontiguousarray(all_values(x).numpy()) for k, x in fields.items()}
 
 
-def _loader(samples: StreamedSet, order: _Order) -> DataLoader[Any]:
+def _loader(read: Read, workers: int, order: _Order) -> DataLoader[Any]:
     return DataLoader(
-        _Batches(samples),
+        _Batches(read),
         sampler=order,
         batch_size=None,
-        num_workers=samples.workers,
+        num_workers=workers,
         prefetch_factor=AHEAD,
         persistent_workers=True,
         multiprocessing_context="fork",

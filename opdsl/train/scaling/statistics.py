@@ -12,8 +12,7 @@ from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, map_values, select, split_samples
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Normalise, statistics_source
-from opdsl.train.engine.loader import AnySampleSet, FieldValues, StreamedSet, head_of
-from opdsl.train.engine.prefetch import own_weights
+from opdsl.train.engine.loader import AnySampleSet, FieldValues, StreamedSet, head_of, own_weights
 from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.metrics.norms import step_weights
 from opdsl.train.metrics.quadrature import Samplings, field_weights
@@ -230,7 +229,12 @@ class NormaliserFit:
 
 
 def refuse_outside(
-    name: str, x: Values, maps: PointwiseMaps, start: int = 0, weights: Values | None = None
+    name: str,
+    x: Values,
+    maps: PointwiseMaps,
+    start: int = 0,
+    weights: Values | None = None,
+    file: str | None = None,
 ) -> None:
     """Refuse values for which a map is not defined.
 
@@ -240,6 +244,7 @@ def refuse_outside(
         maps: of it.
         start: how many samples come before.
         weights: points of weight zero do not count.
+        file: of the values, for the error.
 
     Raises:
         OpError: OP0671, with the first sample and value.
@@ -261,7 +266,7 @@ def refuse_outside(
         "leave such samples out, or take `asinh`, which every number has",
         f"or bound an input before: `{name} = [clip(1e-6, inf), {word}]`",
     )
-    raise fault("OP0671", message, helps=helps)
+    raise fault("OP0671", message, helps=helps, file=file)
 
 
 def own_points(name: str) -> Exception:

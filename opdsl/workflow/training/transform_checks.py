@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
@@ -42,10 +41,5 @@ def refuse_unmapped(settings: Settings, sets: Iterable[AnySamples]) -> None:
     for samples in sets if maps else ():
         for chunk in sample_chunks(samples):
             for name in chunk.inputs.keys() & maps.keys():
-                try:
-                    refuse_outside(name, chunk.inputs[name], maps[name], chunk.start)
-                except OpError as error:
-                    (diagnostic,) = error.diagnostics
-                    helps = tuple(y.text for y in diagnostic.helps)
-                    code, message = diagnostic.code, diagnostic.message
-                    raise fault(code, message, helps=helps, file=samples.source) from error
+                x, where = chunk.inputs[name], samples.source
+                refuse_outside(name, x, maps[name], chunk.start, file=where)
