@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from opdsl.data.bind.samples import VECTOR, Fields, MissingCount
+from opdsl.data.bind.suspects import any_true, first_ones
 from opdsl.diagnostics import Diagnostic, Help
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
 
 CHUNK = 64  # samples whose means are computed at a time
-SHOWN = 5  # samples in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def fill_missing(
         number = int((~all_values(valid)).sum())
         if number:
             values[name] = filled(x, valid, fill)
-        some = int(_any(map_values(valid, torch.logical_not)).sum()) if number else 0
+        some = int(any_true(map_values(valid, torch.logical_not)).sum()) if number else 0
         counts[name] = MissingCount(number, some, len(x), _outcome(fill, is_input=is_input))
         masks[name] = _both(valid, masks[name]) if name in masks else valid
     return replace(fields, values=values, masks=masks), counts
@@ -204,27 +204,18 @@ def empty_samples(
         start: how many samples come before.
     """
     masked = {k: masks[k] for k in outputs if k in masks}
-    empty = {k: (~_any(x)).nonzero().flatten().tolist() for k, x in masked.items()}
+    empty = {k: (~any_true(x)).nonzero().flatten().tolist() for k, x in masked.items()}
     return {k: [start + i for i in x] for k, x in empty.items() if x}
 
 
 def empty_warning(name: str, indices: Sequence[int], source: str) -> Diagnostic:
     """Make the warning OP0682 about the samples `indices` of an output."""
-    first = ", ".join(map(str, indices[:SHOWN]))
-    more = ", ..." if len(indices) > SHOWN else ""
     noun = "sample" if len(indices) == 1 else "samples"
     return Diagnostic(
         "OP0682",
-        f"`{name}` is masked everywhere in {len(indices)} {noun}: {first}{more}",
+        f"`{name}` is masked everywhere in {len(indices)} {noun}: {first_ones(indices)}",
         notes=("such samples are left out of losses and of all errors of this output",),
         helps=(Help("leave them out of the file"),),
         severity="warning",
         file=source,
     )
-
-
-def _any(mask: Values) -> Tensor:
-    """Whether each sample has a value that is true, (samples,)."""
-    if isinstance(mask, Packed):
-        return torch.stack([x.any() for x in mask.parts])
-    return mask.flatten(1).any(1)

@@ -53,7 +53,7 @@ def suspects_warning(fields: Fields) -> Diagnostic | None:
     noun = "sample looks" if len(indices) == 1 else "samples look"
     return Diagnostic(
         "OP0616",
-        f"{len(indices)} {noun} corrupt: {_listed(indices)}",
+        f"{len(indices)} {noun} corrupt: {first_ones(indices)}",
         notes=("an output lies far outside what all other samples of the set do",),
         helps=(Help("look at them; they are kept, since only you can say whether they are sound"),),
         severity="warning",
@@ -95,7 +95,7 @@ def zero_truths(
     zero = {}
     for name, x in outputs.items():
         axes, mask = 2 if name in timed else 1, (masks or {}).get(name)
-        zero[name] = ~_any(x, axes) if mask is None else _vanishing(x, mask, axes)
+        zero[name] = ~any_true(x, axes) if mask is None else _vanishing(x, mask, axes)
     rows = {k: [start + i for i in x.nonzero().flatten().tolist()] for k, x in zero.items()}
     return {k: x for k, x in rows.items() if x}
 
@@ -108,7 +108,7 @@ def zero_truth_warning(
     where = "in a step of" if timed else "in"
     return Diagnostic(
         "OP0631",
-        f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
+        f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {first_ones(indices)}",
         notes=("relative errors need a truth that is not zero: their means leave it out",),
         helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
         severity="warning",
@@ -116,7 +116,7 @@ def zero_truth_warning(
     )
 
 
-def _any(x: Values, axes: int) -> Tensor:
+def any_true(x: Values, axes: int = 1) -> Tensor:
     """Whether each sample (if `axes` is 2: each of its steps) has a nonzero value; (samples,)."""
     if isinstance(x, Packed):
         return torch.stack([y.any() for y in x.parts])
@@ -133,7 +133,8 @@ def _vanishing(x: Values, mask: Values, axes: int) -> Tensor:
     return (~some & known).reshape(len(x), -1).any(1)
 
 
-def _listed(indices: Sequence[int]) -> str:
+def first_ones(indices: Sequence[int]) -> str:
+    """List the first indices of samples, for a message."""
     return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
 
 
