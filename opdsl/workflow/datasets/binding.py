@@ -120,17 +120,16 @@ class Binding:
         if self.windows is not None or stored_bytes(path) * MOST_PACKED > memory:
             handle = sources.handle(path, resolution=resolution, **how)
         if handle is not None and (samples or 0) <= len(handle):
-            count = samples or len(handle)
-            if bytes_of(handle, count) > memory:
-                return self._streamed(handle, count)
+            head, count = handle.read([0]), samples or len(handle)
+            if bytes_of(head, count) > memory:
+                return self._streamed(handle, head, count)
         return self(sources.open(path, resolution=resolution, samples=samples, **how))
 
-    def _streamed(self, handle: Handle, count: int) -> StreamedSamples:
+    def _streamed(self, handle: Handle, fields: Fields, count: int) -> StreamedSamples:
         """Open samples of a data set, after every one has been looked at once."""
-        fields = handle.read([0])
         head = self(fields, whole=False)
         timed = [x.name for x in self._outputs() if x.steps]
-        looked = appraise(handle, count, lambda x: self.piece(x, judged=True), timed)
+        looked = appraise(handle, fields, count, lambda x: self.piece(x, judged=True), timed)
         if doubt := suspects_warning(replace(fields, suspects=looked.suspects)):
             self.warn([doubt])
         self.warn(looked.warnings)

@@ -47,13 +47,13 @@ class RowFiles:
         """
         counts: list[int] = []
         first: FileFields | None = None
-        for i, name in enumerate(self._names()):
+        for i in range(len(self.paths)):
             rows = self._rows(i)
             if rows is None:
                 return False
             head = rows.read([0] if len(rows) else [])
             first = first or head
-            refuse_other_layout(first, head, name)
+            refuse_other_layout(first, head, self._name(i))
             counts.append(len(rows))
         self._ends = list(accumulate(counts))
         return bool(self._ends and self._ends[-1])
@@ -72,34 +72,31 @@ class RowFiles:
             OpError: OP0610, the values are damaged.
         """
         files = [bisect_right(self._ends, i) for i in rows]
-        parts: dict[int, FileFields] = {}
+        parts: list[FileFields] = []
+        places: list[int] = []  # in `rows`, of the samples of the parts one after the other
         for k in dict.fromkeys(files):
             before = self._ends[k - 1] if k else 0
-            own = [i - before for i, file in zip(rows, files, strict=True) if file == k]
+            own = [place for place, file in enumerate(files) if file == k]
             reader = self._rows(k)
             assert reader is not None
-            parts[k] = reader.read(own, names)
+            parts.append(reader.read([rows[place] - before for place in own], names))
+            places += own
         if len(parts) == 1:
-            return fields_of(next(iter(parts.values())), self.source, min(rows, default=0))
-        order = torch.tensor(
-            sorted(range(len(rows)), key=lambda i: (list(parts).index(files[i]), i))
-        )
-        back = torch.argsort(order)
-        first = next(iter(parts.values()))
+            return fields_of(parts[0], self.source, min(rows, default=0))
+        back = torch.argsort(torch.tensor(places))
         values = {
-            k: torch.cat([all_values(x.values[k]) for x in parts.values()])[back]
-            for k in first.values
+            k: torch.cat([all_values(x.values[k]) for x in parts])[back] for k in parts[0].values
         }
-        return fields_of(first, self.source, min(rows), values)
+        return fields_of(parts[0], self.source, min(rows), values)
 
-    def _names(self) -> list[str]:
-        return [self.source if len(self.paths) == 1 else str(x) for x in self.paths]
+    def _name(self, i: int) -> str:
+        return self.source if len(self.paths) == 1 else str(self.paths[i])
 
     def _rows(self, i: int) -> RowReader | None:
         """Return the open file; those of another process, from which this one was forked, stay."""
         if self._process != os.getpid():
             self._open, self._process = {}, os.getpid()
-        name = self._names()[i]
+        name = self._name(i)
         self._unchanged.refuse_changed(self.paths[i], name)
         if i not in self._open:
             if len(self._open) == MOST_OPEN:

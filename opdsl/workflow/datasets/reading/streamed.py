@@ -111,7 +111,7 @@ def loaded(samples: AnySamples) -> Samples:
     """
     if isinstance(samples, Samples):
         return samples
-    size = bytes_of(samples.handle, len(samples))
+    size = bytes_of(samples.handle.read([0]), len(samples))
     if size > (cap := data_budget()):
         raise too_large_for_memory(f"{len(samples)} samples", size, cap, samples.source)
     return samples.read(range(len(samples)))
@@ -127,9 +127,9 @@ def head_of(samples: AnySamples) -> Samples:
     return samples.head if isinstance(samples, StreamedSamples) else samples
 
 
-def bytes_of(handle: Handle, count: int) -> int:
-    """Return the bytes that samples of a data set take in float32."""
-    return 4 * count * sum(all_values(x).numel() for x in handle.read([0]).values.values())
+def bytes_of(head: Fields, count: int) -> int:
+    """Return the bytes that samples like the first one take in float32."""
+    return 4 * count * sum(all_values(x).numel() for x in head.values.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,14 @@ class Appraisal:
     warnings: tuple[Diagnostic, ...]
 
 
-def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Appraisal:
+def appraise(
+    handle: Handle, head: Fields, count: int, bind: Bind, timed: Sequence[str]
+) -> Appraisal:
     """Read the first `count` samples of a data set once for its identity, and once to judge it.
 
     Args:
         handle: the data set.
+        head: its first sample.
         count: number of samples.
         bind: makes inputs and outputs of some samples, and judges their values.
         timed: outputs with an axis of time.
@@ -163,7 +166,7 @@ def appraise(handle: Handle, count: int, bind: Bind, timed: Sequence[str]) -> Ap
     empty: dict[str, list[int]] = {}
     others: list[Diagnostic] = []
     missing: Mapping[str, MissingCount] = {}
-    for rows in _pieces(handle.read([0]), count):
+    for rows in _pieces(head, count):
         samples = bind(handle.read(rows))
         missing = added(missing, samples.missing)
         masks = {k: x for k, x in samples.weights.items() if k in samples.outputs}
