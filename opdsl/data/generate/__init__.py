@@ -8,7 +8,7 @@ the numerics are in `problems`, `solvers` and `sampling`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,7 @@ PERIODIC_SAMPLING = Option(
     "lower",
     choices=PERIODIC,
 )
+CENTRED_SAMPLING = replace(PERIODIC_SAMPLING, default="centres")
 DISTRIBUTION = Option(
     "distribution",
     str,

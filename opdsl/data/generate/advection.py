@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from opdsl.data.generate import PERIODIC_SAMPLING, SAMPLES, GeneratedFile, Generator, Option
+from opdsl.data.generate import CENTRED_SAMPLING, SAMPLES, GeneratedFile, Generator, Option
 
 
 def _generate(**options: Any) -> GeneratedFile:
@@ -35,14 +35,7 @@ GENERATOR = Generator(
         Option("modes", int, "Frequencies of which two are drawn.", "K", 4),
         Option("time", float, "The time of the last state.", "SECONDS", 2.0),
         Option("frames", int, "Equal intervals of time to record; 0 for pairs.", "F", 200),
-        Option(
-            PERIODIC_SAMPLING.name,
-            str,
-            PERIODIC_SAMPLING.help,
-            PERIODIC_SAMPLING.metavar,
-            "centres",
-            choices=PERIODIC_SAMPLING.choices,
-        ),
+        CENTRED_SAMPLING,
     ),
     example="--resolution 1024 --samples 100 --velocity 0.4 -o a.h5",
 )

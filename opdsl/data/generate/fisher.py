@@ -3,7 +3,7 @@
 from typing import Any
 
 from opdsl.data.generate import (
-    PERIODIC_SAMPLING,
+    CENTRED_SAMPLING,
     SAMPLES,
     WORKERS,
     GeneratedFile,
@@ -40,14 +40,7 @@ GENERATOR = Generator(
         Option("rate", float, "The rate of growth.", "RHO", 1.0),
         Option("time", float, "The time of the last state.", "SECONDS", 1.0),
         Option("frames", int, "Equal intervals of time to record; 0 for pairs.", "F", 100),
-        Option(
-            PERIODIC_SAMPLING.name,
-            str,
-            PERIODIC_SAMPLING.help,
-            PERIODIC_SAMPLING.metavar,
-            "centres",
-            choices=PERIODIC_SAMPLING.choices,
-        ),
+        CENTRED_SAMPLING,
         WORKERS,
     ),
     example="--resolution 1024 --samples 100 -o f.h5",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.sine_waves import SineWaves
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PAIR: dict[str, Role] = {"initial": "input", "final": "output"}
 TRAJECTORY: dict[str, Role] = {"u": "unknown"}
 VELOCITIES, TIMES, FRAMES, MODES = (-100.0, 100.0), (1e-3, 1e3), (0, 1000), (1, 64)
 PARTS = 4096  # of the circle, for the check

@@ -10,13 +10,13 @@ import math
 import time as clock
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
@@ -31,13 +31,9 @@ from opdsl.data.generate.sampling.sine_series import amplitudes, squared_waves
 from opdsl.data.generate.solvers.periodic_reaction import grid_points, spectral, split
 from opdsl.data.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
 LAWS: dict[str, tuple[int, float]] = {"in": (24, 1.0), "out": (16, 0.85)}  # K and r
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 RATES, MOST_UNITS = (1.0, 400.0), 50.0  # the latter bounds e^2 t, the time in units of reaction
 LEAST_MODES, PER_RATE = 48, 0.73  # frequencies of the solver; fronts are sqrt(2) / e wide
 STEP, LEAST_STEPS = 0.16, 20  # in units of reaction: the error of a solution is about 1e-4
@@ -121,7 +117,7 @@ def generate(
     }
     sample = partial(_sample, settings, reaction)
     with in_parallel(sample, range(settings.samples), settings.workers) as pairs:
-        write_pairs(settings, "allen_cahn", FIELDS, pairs, parameters, progress)
+        write_pairs(settings, "allen_cahn", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,

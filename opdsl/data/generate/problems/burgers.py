@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import math
 import time as clock
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.half_waves import sines
 from opdsl.data.generate.solvers.viscous_burgers import ColeHopf, sine_series
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 MOST_TERMS = 64
 VISCOSITIES, TIMES = (0.002, 1.0), (0.01, 2.0)
 MODES = 2.5  # sines of the check for each unit of 1 / nu: shocks are about 4 nu wide
@@ -83,7 +79,7 @@ def generate(
         "end_time": time,
         "boundary": "dirichlet",
     }
-    write_pairs(settings, "burgers", FIELDS, pairs, parameters, progress)
+    write_pairs(settings, "burgers", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,

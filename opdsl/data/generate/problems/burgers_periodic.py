@@ -11,13 +11,13 @@ import time as clock
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
@@ -29,12 +29,8 @@ from opdsl.data.generate.sampling.fourier import (
 from opdsl.data.generate.solvers.periodic_burgers import hopf, spectral
 from opdsl.data.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 MODES = 1024  # frequencies of the initial condition; the last one has 1e-6 of its deviation
 SIGMA, TAU = 25.0, 5.0
 VISCOSITIES, TIMES = (0.002, 1.0), (0.01, 2.0)
@@ -107,7 +103,7 @@ def generate(
     block, firsts = partial(_block, settings, flow), range(0, settings.samples, BLOCK)
     with in_parallel(block, firsts, settings.workers) as blocks:
         pairs = _first(settings.samples, blocks)
-        write_pairs(settings, "burgers_periodic", FIELDS, pairs, parameters, progress)
+        write_pairs(settings, "burgers_periodic", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,

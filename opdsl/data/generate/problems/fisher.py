@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import Coefficients, coefficients_of, fourier_values
 from opdsl.data.generate.sampling.sine_waves import SineWaves
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PAIR: dict[str, Role] = {"initial": "input", "final": "output"}
 TRAJECTORY: dict[str, Role] = {"u": "unknown"}
 WAVES = 4  # frequencies of the initial condition, of which two are chosen
 MODES = 384  # frequencies of the solver: edges of windows are 1/100 wide

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from opdsl.data.bind.samples import Role
 
 Floats = NDArray[np.float64]
+PAIR: dict[str, Role] = {"initial": "input", "final": "output"}  # of problems in time
 FieldPair = Mapping[str, Floats]
 
 MOST_POINTS = {1: 1 << 16, 2: 1 << 12}  # on each axis, by the number of axes

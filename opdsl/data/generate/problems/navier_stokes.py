@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.fourier import (
     Coefficients,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Forcing = Literal["diagonal", "kolmogorov"]
 
-PAIR: dict[str, Role] = {"initial": "input", "final": "output"}
 TRAJECTORY: dict[str, Role] = {"vorticity": "unknown"}
 MODES = 64  # frequencies of the initial vorticity on each axis
 TAU, ALPHA = 7.0, 2.5

@@ -11,24 +11,20 @@ import math
 import time as clock
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.half_waves import cosines
 from opdsl.data.generate.solvers.allen_cahn import spectral, split, values
 from opdsl.data.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 MOST_TERMS = 32
 DIFFUSIVITIES, TIMES = (2e-4, 1.0), (0.01, 10.0)
 LEAST_MODES, PER_TERM, PER_WIDTH = 32, 4, 2.8  # modes of the solver; fronts are (2 d)^(1/2) wide
@@ -105,7 +101,7 @@ def generate(
         "modes": reaction.modes,
     }
     pairs = _pairs(settings, reaction)
-    write_pairs(settings, "reaction_diffusion", FIELDS, pairs, parameters, progress)
+    write_pairs(settings, "reaction_diffusion", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time as clock
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.problems.parallel import in_parallel
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.fourier import (
@@ -28,12 +28,8 @@ from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.generate.solvers.vorticity import Torus, VorticitySolver
 from opdsl.data.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 VISCOSITY, FIRST = 4e-4, 12  # the viscosity, and the lowest frequency on which it acts
 SHIFT = 0.025  # of the layers, times the random sum
 MOST_TIME = 10.0
@@ -107,7 +103,7 @@ def generate(
     }
     sample = partial(_sample, settings, layers, modes, time)
     with in_parallel(sample, range(settings.samples), settings.workers) as pairs:
-        write_pairs(settings, "shear_layer", FIELDS, pairs, parameters, progress)
+        write_pairs(settings, "shear_layer", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,

@@ -8,25 +8,21 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.draws import uniforms
 from opdsl.data.generate.sampling.sine_laws import Distribution
 from opdsl.data.progress import ProgressCallback
 from opdsl.sampling import positions
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 TransportShape = Literal["smooth", "disc"]
 
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 VELOCITY = (0.2, -0.2)
 CENTRES: dict[str, tuple[float, float]] = {"in": (0.2, 0.4), "out": (0.4, 0.6)}
 SIZES: dict[str, tuple[float, float]] = {"smooth": (0.003, 0.009), "disc": (0.1, 0.2)}
@@ -86,7 +82,7 @@ def generate(
         "end_time": time,
         "boundary": "periodic",
     }
-    write_pairs(settings, "transport", FIELDS, pairs, parameters, progress)
+    write_pairs(settings, "transport", PAIR, pairs, parameters, progress)
     words = (
         f"differences satisfy the equation with order {check:.2f}"
         if shape == "smooth"

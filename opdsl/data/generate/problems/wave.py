@@ -8,13 +8,13 @@ Fields `initial` (input, u at time 0) and `final` (output, u at time t); c = 0.1
 from __future__ import annotations
 
 import time as clock
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile
-from opdsl.data.generate.problems.grid_pairs import GridOptions, GridSettings, write_pairs
+from opdsl.data.generate.problems.grid_pairs import PAIR, GridOptions, GridSettings, write_pairs
 from opdsl.data.generate.sampling.half_waves import sines
 from opdsl.data.generate.sampling.sine_laws import (
     PLACES,
@@ -27,13 +27,9 @@ from opdsl.data.generate.sampling.sine_laws import (
 from opdsl.data.generate.sampling.sine_series import SeriesValues, amplitudes, series, squared_waves
 from opdsl.data.progress import ProgressCallback
 
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Role
-
 Floats = NDArray[np.float64]
 
 LAWS: dict[str, tuple[int, float]] = {"in": (24, 1.0), "out": (32, 0.85)}  # K and r
-FIELDS: dict[str, Role] = {"initial": "input", "final": "output"}
 SPEED = 0.1
 MOST_TIME = 1000.0
 
@@ -79,7 +75,7 @@ def generate(
         for i in range(settings.samples)
     )
     parameters = {"terms": law.terms, "exponent": law.exponent, "speed": SPEED, "end_time": time}
-    write_pairs(settings, "wave", FIELDS, pairs, parameters, progress)
+    write_pairs(settings, "wave", PAIR, pairs, parameters, progress)
     return GeneratedFile(
         settings.out,
         settings.samples,
