@@ -11,16 +11,16 @@ from tests.e2e.command_line import data, good, run
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    """A file of the run, and what the command has told of it."""
+    """A file of the run, and the answer of the command."""
     path = tmp_path_factory.mktemp("exported") / "m.pt2"
     return path, data("export", trained, "-o", path, "--json")
 
 
 def test_the_file_of_a_run_takes_and_gives_physical_values(trained, exported, tmp_path):
-    path, told = exported
-    assert told["inputs"] == {"a": [None, 1, None, None]}
-    assert len(told["calls"]) == 3
-    assert told["difference"] <= 1e-5
+    path, answer = exported
+    assert answer["inputs"] == {"a": [None, 1, None, None]}
+    assert len(answer["calls"]) == 3
+    assert answer["difference"] <= 1e-5
     source = trained.parent / "d.h5"
     good("predict", trained, "-i", source, "-o", tmp_path / "p.h5")
     expected = open_dataset(tmp_path / "p.h5").values["pressure"]

@@ -61,7 +61,7 @@ class PointwiseMap:
 
     @property
     def word(self) -> MapWord:
-        """What is known of the map."""
+        """The properties of the map by its name."""
         return WORDS[self.name]
 
 
