@@ -77,7 +77,7 @@ class Calculus(Protocol):
 
 def components(v: Tensor, dims: int) -> tuple[Tensor, ...]:
     """Split channel-major vectors into their components, each (batch, channels, *domain)."""
-    return v.unflatten(1, (-1, dims)).unbind(2)
+    return v.reshape(len(v), -1, dims, *v.shape[2:]).unbind(2)
 
 
 def vectors(parts: list[Tensor]) -> Tensor:

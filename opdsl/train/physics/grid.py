@@ -158,4 +158,5 @@ def _wave_derivative(u: Tensor, axis: int, times: int, length: float) -> Tensor:
     with no_autocast(u):
         u_hat = torch.fft.rfft(u, dim=axis)
         u_hat = u_hat * factor.reshape(-1, *[1] * (u.dim() - 1 - axis))
-        return torch.fft.irfft(u_hat, n=n, dim=axis)
+        derivative: Tensor = torch.fft.irfft(u_hat, n=n, dim=axis)
+    return derivative
