@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
+from opdsl.compiler import read
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import count_samples
 from opdsl.nn.points.packed import Packed
+from opdsl.syntax.parser import parse
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.loader import Batch
 from opdsl.train.losses.expressions.evaluation import BatchFunctions, DomainFacts
 from opdsl.train.losses.expressions.nodes import WeightedTerm, operators
@@ -25,6 +29,8 @@ from opdsl.train.physics.calculus import Calculus, Order
 from opdsl.train.physics.grid import GridCalculus
 from opdsl.train.physics.points import PointCalculus, differentiable
 from opdsl.train.physics.sphere import SphereCalculus
+from opdsl.workflow.folder.reading import PROGRAM
+from opdsl.workflow.losses.terms import typed_losses
 from opdsl.workflow.losses.values import axis_of_time
 
 Terms = tuple[WeightedTerm, ...]
@@ -47,6 +53,18 @@ def metrics_of(graph: Graph, metrics: Mapping[str, Terms]) -> MetricExpressions 
         return None
     flat = tuple(y for x in metrics.values() for y in x)
     return MetricExpressions(metrics, domain_facts(graph), _preparation(graph, flat))
+
+
+def metrics_of_run(folder: Path, graph: Graph, settings: Settings) -> MetricExpressions | None:
+    """Make the metrics of a trained run, whose program is in its folder.
+
+    Raises:
+        OpError: OP0700 to OP0708, a metric does not suit the program.
+    """
+    if not settings.eval.metrics:
+        return None
+    source, _ = read(folder / PROGRAM)
+    return metrics_of(graph, typed_losses(graph, settings, parse(source)[0], folder).metrics)
 
 
 def domain_facts(graph: Graph) -> dict[str, DomainFacts]:
