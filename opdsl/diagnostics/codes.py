@@ -178,6 +178,17 @@ CODES: dict[str, Code] = {
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    # losses
+    "OP0700": Code("a loss names what the model does not have", "loss-name"),
+    "OP0701": Code("a loss has no such function", "loss-function"),
+    "OP0702": Code("a function of a loss has other arguments", "loss-argument"),
+    "OP0703": Code("a derivative or integral does not exist", "no-derivative"),
+    "OP0704": Code("an error does not exist on this domain", "no-error"),
+    "OP0705": Code("functions in a loss do not fit each other", "loss-spaces"),
+    "OP0706": Code("a loss is no sum of errors", "no-loss"),
+    "OP0707": Code("a function of Python is no loss", "python-loss"),
+    "OP0708": Code("an equation cannot be used", "equation"),
+    "OP0709": Code("the loss of a run has to be passed again", "missing-loss"),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

@@ -29,6 +29,7 @@ from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
 from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses import LOSSES
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
 from opdsl.train.losses.objective.band import BandObjective
 from opdsl.train.losses.objective.named import NamedObjective
@@ -106,6 +107,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     choice: str = "",
     symmetries: Sequence[Symmetry] = (),
     objective: Objective | None = None,
+    expressions: MetricExpressions | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -129,6 +131,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         choice: the validation data in words, for the listener.
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
+        expressions: more metrics of the validation data.
 
     Returns:
         The result of the run.
@@ -171,6 +174,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             listener=listener or SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
+            expressions=expressions,
         )
         stack.callback(training.listener.end)
         for loader in (training.loader, training.valid):

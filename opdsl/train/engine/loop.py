@@ -42,6 +42,7 @@ from opdsl.train.engine.train_state import (
     restore,
     weights_state,
 )
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
@@ -83,6 +84,7 @@ class Training:
     listener: Listener
     choice: str = ""
     symmetries: tuple[Symmetry, ...] = ()
+    expressions: MetricExpressions | None = None
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
@@ -319,6 +321,7 @@ class Training:
                     batch,
                     step.loop,
                     step.band,
+                    expressions=self.expressions,
                 )
         return self.metrics
 

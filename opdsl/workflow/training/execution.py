@@ -47,6 +47,7 @@ from opdsl.workflow.folder.writing import (
     write_beginning,
     write_weights,
 )
+from opdsl.workflow.losses.run_losses import LossFunction, RunLosses, losses_of
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
@@ -76,6 +77,7 @@ def begin_run(
     source: Path | None = None,
     sources: Sources | None = None,
     warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> TrainingSummary:
     """Train a new run, measure its errors and write its report.
 
@@ -87,18 +89,20 @@ def begin_run(
         source: the folder of a run with whose weights to begin.
         sources: data sets in memory.
         warn: receives warnings about the data.
+        loss: a function of Python, where the setting `loss` is its name.
 
     Raises:
         OpError: everything that can be wrong with data, settings, folder and machine.
         Interrupted: a signal came.
     """
     refuse_used(run)
+    losses = losses_of(program, resolved.settings, loss)
     symmetries = declared_symmetries(program.graph, resolved)
     refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     refuse_bad_sizes(symmetries, sets.division.train)
     refuse_masked_functions(
-        resolved.settings, symmetries, sets.division.train, grid_axes(program.graph)
+        resolved.settings, symmetries, sets.division.train, grid_axes(program.graph), losses
     )
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
@@ -110,14 +114,24 @@ def begin_run(
         write_beginning(run, program, resolved, sets.division)
         if start:
             write_file(run / START, json.dumps(start.data(), indent=1).encode())
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries, losses, warn)
     return training.train(listener, resume=False)
 
 
 def resume_run(
-    resumable: ResumableRun, *, listener: Listener, warn: Warn = ignore
+    resumable: ResumableRun,
+    *,
+    listener: Listener,
+    warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> TrainingSummary:
     """Go on with a run, measure its errors and write its report. A finished run stays as it is.
+
+    Args:
+        resumable: the run.
+        listener: receives the progress.
+        warn: receives warnings about the data.
+        loss: the function of Python with which the run was begun, if it was.
 
     Raises:
         OpError: as for `begin_run`.
@@ -127,6 +141,7 @@ def resume_run(
     state = resumable.state
     if resumable.finished:
         return summary_of(run, resumable.about)
+    losses = losses_of(program, resolved.settings, loss)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
     symmetries = declared_symmetries(program.graph, resolved)
     sets = _Sets.read(program, settings, resumable.sources, warn)
@@ -148,7 +163,7 @@ def resume_run(
         if resumable.changed:
             write_file(run / SETTINGS, settings_text(resolved).encode())
         write_about(run, _moved(resumable, sets.division) | {"finished": None})
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
+    training = _Training(program, resolved, run, module, sets, frozen, symmetries, losses, warn)
     return training.train(listener, resume=True)
 
 
@@ -232,6 +247,7 @@ class _Training:
     sets: _Sets
     frozen: FrozenPart | None
     symmetries: tuple[Symmetry, ...]
+    losses: RunLosses
     warn: Warn
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
@@ -254,6 +270,8 @@ class _Training:
             frozen=self.frozen,
             choice=self.sets.division.choice,
             symmetries=self.symmetries,
+            objective=None if self.frozen else self.losses.objective,
+            expressions=self.losses.metrics,
         )
         return self._finish(outcome)
 
@@ -266,7 +284,14 @@ class _Training:
         trained = self.sets.division.train.resolution
         errors = {
             split: evaluate_sets(
-                self.module, best.normaliser, graph, some, settings, split, trained
+                self.module,
+                best.normaliser,
+                graph,
+                some,
+                settings,
+                split,
+                trained,
+                self.losses.metrics,
             )
             for split, some in sets.items()
         }
