@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from opdsl.train.config.optimization import Schedule
+from opdsl.train.config.schema import Settings
 
 RISE = 0.3  # of the run, for one_cycle (Smith and Topin 2017, arXiv:1708.07120)
 START = 1 / 25  # of the peak, the first rate of one_cycle
@@ -117,6 +118,16 @@ class Patience:
             self.best, self.waited = error, 0
         else:
             self.waited += 1
+
+
+def stopped(settings: Settings, waited: int) -> bool:
+    """Return whether the setting `stop` ends a run.
+
+    Args:
+        settings: of the run.
+        waited: validations in a row without a lower error.
+    """
+    return settings.stop.patience is not None and waited >= settings.stop.patience
 
 
 @dataclass(slots=True)
