@@ -176,6 +176,8 @@ CODES: dict[str, Code] = {
     "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
+    "OP0730": Code("a path names no weight", "no-weight", Exit.USAGE),
+    "OP0731": Code("settings exclude each other", "excluding-settings", Exit.USAGE),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # losses
