@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
+    from opdsl.train.engine.callbacks import ActiveRun, Callback
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
     from opdsl.workflow.export import export
@@ -46,7 +47,9 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
 __all__ = [
+    "ActiveRun",
     "ArgumentError",
+    "Callback",
     "Diagnostic",
     "EpochRecord",
     "Geometry",
@@ -72,7 +75,9 @@ __all__ = [
 ]
 
 HOMES = {
+    "ActiveRun": "opdsl.train.engine.callbacks",
     "ArgumentError": "opdsl.workflow.errors",
+    "Callback": "opdsl.train.engine.callbacks",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",

@@ -177,6 +177,8 @@ CODES: dict[str, Code] = {
     "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
+    "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

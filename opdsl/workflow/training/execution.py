@@ -20,6 +20,7 @@ from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.callbacks import Callback, checked_callbacks
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.precision import policy_of
@@ -75,6 +76,7 @@ def begin_run(
     listener: Listener,
     source: Path | None = None,
     sources: Sources | None = None,
+    callbacks: Sequence[Callback] = (),
     warn: Warn = ignore,
 ) -> TrainingSummary:
     """Train a new run, measure its errors and write its report.
@@ -86,6 +88,7 @@ def begin_run(
         listener: receives the progress.
         source: the folder of a run with whose weights to begin.
         sources: data sets in memory.
+        callbacks: objects whose hooks the run calls.
         warn: receives warnings about the data.
 
     Raises:
@@ -93,6 +96,7 @@ def begin_run(
         Interrupted: a signal came.
     """
     refuse_used(run)
+    callbacks = checked_callbacks(callbacks)
     symmetries = declared_symmetries(program.graph, resolved)
     refuse_bad_transforms(program.graph, resolved.settings, symmetries)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
@@ -110,12 +114,18 @@ def begin_run(
         write_beginning(run, program, resolved, sets.division)
         if start:
             write_file(run / START, json.dumps(start.data(), indent=1).encode())
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
+    training = _Training(
+        program, resolved, run, module, sets, frozen, symmetries, warn, tuple(callbacks)
+    )
     return training.train(listener, resume=False)
 
 
 def resume_run(
-    resumable: ResumableRun, *, listener: Listener, warn: Warn = ignore
+    resumable: ResumableRun,
+    *,
+    listener: Listener,
+    callbacks: Sequence[Callback] = (),
+    warn: Warn = ignore,
 ) -> TrainingSummary:
     """Go on with a run, measure its errors and write its report. A finished run stays as it is.
 
@@ -125,6 +135,7 @@ def resume_run(
     """
     program, resolved, run = resumable.program, resumable.resolved, resumable.run
     state = resumable.state
+    callbacks = checked_callbacks(callbacks)
     if resumable.finished:
         return summary_of(run, resumable.about)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
@@ -148,7 +159,9 @@ def resume_run(
         if resumable.changed:
             write_file(run / SETTINGS, settings_text(resolved).encode())
         write_about(run, _moved(resumable, sets.division) | {"finished": None})
-    training = _Training(program, resolved, run, module, sets, frozen, symmetries, warn)
+    training = _Training(
+        program, resolved, run, module, sets, frozen, symmetries, warn, tuple(callbacks)
+    )
     return training.train(listener, resume=True)
 
 
@@ -233,6 +246,7 @@ class _Training:
     frozen: FrozenPart | None
     symmetries: tuple[Symmetry, ...]
     warn: Warn
+    callbacks: tuple[Callback, ...] = ()
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
         graph, settings = self.program.graph, self.resolved.settings
@@ -254,6 +268,7 @@ class _Training:
             frozen=self.frozen,
             choice=self.sets.division.choice,
             symmetries=self.symmetries,
+            callbacks=self.callbacks,
         )
         return self._finish(outcome)
 
