@@ -29,7 +29,10 @@ from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.losses import LOSSES, Loss
+from opdsl.train.losses import LOSSES
+from opdsl.train.losses.objective import Objective
+from opdsl.train.losses.objective.band import BandObjective
+from opdsl.train.losses.objective.named import NamedObjective
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of
 from opdsl.train.metrics.norms import GridAxes
@@ -104,6 +107,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     choice: str = "",
     symmetries: Sequence[Symmetry] = (),
     callbacks: Sequence[Callback] = (),
+    objective: Objective | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -127,6 +131,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         choice: the validation data in words, for the listener.
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
         callbacks: objects whose hooks the run calls.
+        objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
 
     Returns:
         The result of the run.
@@ -142,14 +147,16 @@ def fit(  # noqa: PLR0913  the contract with the callers
     """
     hooks = Callbacks(checked_callbacks(callbacks))
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
-    _refuse_bad_samples(train, settings, grids)
+    _refuse_no_samples(train)
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
         statistics = partial(
             Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
         )
-        train_step = _train_step(module, settings, grids, loop, frozen, statistics)
+        train_step = _train_step(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         training = Training(
             settings=settings,
@@ -180,17 +187,22 @@ def fit(  # noqa: PLR0913  the contract with the callers
         return _outcome(training)
 
 
-def _refuse_bad_samples(
-    train: AnySampleSet, settings: Settings, grids: Mapping[str, GridAxes]
-) -> None:
+def _refuse_no_samples(train: AnySampleSet) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
+
+
+def _objective(settings: Settings, grids: Mapping[str, GridAxes], *, banded: bool) -> Objective:
+    """Return the objective of a loss that is set by its name, or of a band."""
+    loss = LOSSES.find(settings.loss)
+    assert loss is not None  # the settings have refused other names
     flat = [name for name, grid in grids.items() if not grid.periodic]
-    if flat and _loss(settings).needs_grid:
+    if flat and loss.needs_grid:
         message = (
             f"`loss = {settings.loss}` needs derivatives, and the output `{flat[0]}` has no grid"
         )
         raise fault("OP0604", message, helps=("use `loss = l2`",))
+    return BandObjective(settings.band) if banded else NamedObjective(loss)
 
 
 def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
@@ -210,6 +222,7 @@ def _train_step(
     loop: Rollout | None,
     frozen: FrozenPart | None,
     statistics: Callable[[], Normaliser],
+    objective: Objective,
 ) -> TrainStep:
     """Seed, move module and normaliser to the device, and make the optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
@@ -225,19 +238,13 @@ def _train_step(
         scaler=policy.scaler(),
         policy=policy,
         grids=grids,
-        loss=_loss(settings),
+        objective=objective,
         clip=settings.clip,
         loop=loop,
         band=settings.band if frozen else None,
         frozen=frozen.paths if frozen else (),
         units=normaliser.units(loop),
     )
-
-
-def _loss(settings: Settings) -> Loss:
-    loss = LOSSES.find(settings.loss)
-    assert loss is not None  # the settings have refused other names
-    return loss
 
 
 def _optimizer(module: nn.Module, settings: Settings) -> Optimizer:

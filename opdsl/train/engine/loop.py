@@ -258,11 +258,11 @@ class Training:
             raise Interrupted(self.watch.caught, saved=self.save()) from None
 
     def _step(self, rows: torch.Tensor, loaded: LoadedBatch) -> None:
-        self.at.rate = self.rate(self.at.step)
-        batch = self._batch(rows, loaded)
+        at = self.at
+        at.rate, batch = self.rate(at.step), self._batch(rows, loaded)
         if self.callbacks:
-            batch = self.callbacks.batch(batch, self.at)
-        step_result = self.train_step.learn(batch, self.at.rate)
+            batch = self.callbacks.batch(batch, at)
+        step_result = self.train_step.learn(batch, at.rate, at.step, at.step / self.rate.steps)
         self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         self._call("on_step", step_result)
@@ -290,6 +290,8 @@ class Training:
                 at.loss_sum + step_result.loss * step_result.counted,
                 at.loss_count + step_result.counted,
             )
+            for term, value in step_result.terms.items():
+                at.term_sums[term] = at.term_sums.get(term, 0.0) + value * step_result.counted
             at.bad = 0
             return
         at.skipped += 1
@@ -312,7 +314,7 @@ class Training:
         every, epochs = self.settings.eval.every, self.settings.schedule.epochs
         due = number % every == 0 or number == epochs or self.stopped is not None
         metrics = self._validate() if due else None
-        return {
+        row: MetricsRow = {
             "epoch": number,
             "step": at.step,
             "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
@@ -321,6 +323,9 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if at.term_sums and at.loss_count:
+            row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        return row
 
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch

@@ -26,6 +26,7 @@ class RunPosition:
         step: finished steps in all.
         loss_sum: losses of the current epoch times their samples.
         loss_count: samples in that sum.
+        term_sums: as `loss_sum`, for each term of the loss.
         skipped: steps of the current epoch without a finite loss and gradient.
         skipped_before: such steps in the epochs before.
         bad: such steps in a row up to now.
@@ -50,13 +51,14 @@ class RunPosition:
     planned: int | None = None
     rate: float | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
+    term_sums: dict[str, float] = field(default_factory=dict)
 
     def close_epoch(self) -> None:
         """Count the epoch as finished and reset what is counted within one."""
         self.epoch += 1
         self.skipped_before += self.skipped
         self.position, self.skipped, self.seconds = 0, 0, 0.0
-        self.loss_sum, self.loss_count = 0.0, 0
+        self.loss_sum, self.loss_count, self.term_sums = 0.0, 0, {}
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
