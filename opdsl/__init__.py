@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from opdsl.train.engine.callbacks import ActiveRun, Callback
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.runs.evaluation import Report
@@ -59,6 +60,7 @@ __all__ = [
     "Packed",
     "Report",
     "Run",
+    "Sweep",
     "__version__",
     "check",
     "compile",
@@ -68,9 +70,11 @@ __all__ = [
     "load",
     "open_dataset",
     "open_run",
+    "open_sweep",
     "render",
     "resume",
     "summary",
+    "sweep",
     "train",
 ]
 
@@ -87,6 +91,7 @@ HOMES = {
     "Packed": "opdsl.nn.points.packed",
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
+    "Sweep": "opdsl.workflow.experiments.sweep",
     "check": "opdsl.compiler",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
@@ -95,9 +100,11 @@ HOMES = {
     "load": "opdsl.compiler",
     "open_dataset": "opdsl.workflow.datasets.description",
     "open_run": "opdsl.workflow.runs.run",
+    "open_sweep": "opdsl.workflow.experiments.sweep",
     "render": "opdsl.workflow.views",
     "resume": "opdsl.workflow.training.train",
     "summary": "opdsl.workflow.views",
+    "sweep": "opdsl.workflow.experiments.sweep",
     "train": "opdsl.workflow.training.train",
 }
 PACKAGES = ("export", "render", "summary", "train")  # functions, and packages of the same names
