@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
+    from opdsl.train.engine.callbacks import ActiveRun, Callback
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.runs.evaluation import Report
@@ -46,7 +48,9 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
 __all__ = [
+    "ActiveRun",
     "ArgumentError",
+    "Callback",
     "Diagnostic",
     "EpochRecord",
     "Geometry",
@@ -56,6 +60,7 @@ __all__ = [
     "Packed",
     "Report",
     "Run",
+    "Sweep",
     "__version__",
     "check",
     "compile",
@@ -65,14 +70,18 @@ __all__ = [
     "load",
     "open_dataset",
     "open_run",
+    "open_sweep",
     "render",
     "resume",
     "summary",
+    "sweep",
     "train",
 ]
 
 HOMES = {
+    "ActiveRun": "opdsl.train.engine.callbacks",
     "ArgumentError": "opdsl.workflow.errors",
+    "Callback": "opdsl.train.engine.callbacks",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",
@@ -82,6 +91,7 @@ HOMES = {
     "Packed": "opdsl.nn.points.packed",
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
+    "Sweep": "opdsl.workflow.experiments.sweep",
     "check": "opdsl.compiler",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
@@ -90,9 +100,11 @@ HOMES = {
     "load": "opdsl.compiler",
     "open_dataset": "opdsl.workflow.datasets.description",
     "open_run": "opdsl.workflow.runs.run",
+    "open_sweep": "opdsl.workflow.experiments.sweep",
     "render": "opdsl.workflow.views",
     "resume": "opdsl.workflow.training.train",
     "summary": "opdsl.workflow.views",
+    "sweep": "opdsl.workflow.experiments.sweep",
     "train": "opdsl.workflow.training.train",
 }
 PACKAGES = ("export", "render", "summary", "train")  # functions, and packages of the same names

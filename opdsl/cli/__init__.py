@@ -75,6 +75,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "compile": "compile.command",
     "export": "export.command",
     "train": "train.command",
+    "sweep": "sweep.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",
