@@ -178,6 +178,9 @@ CODES: dict[str, Code] = {
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    # publishing, compression, precision of nodes
+    "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
+    "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
