@@ -197,6 +197,9 @@ CODES: dict[str, Code] = {
     "OP0707": Code("a function of Python is no loss", "python-loss"),
     "OP0708": Code("an equation cannot be used", "equation"),
     "OP0709": Code("the loss of a run has to be passed again", "missing-loss"),
+    # publishing, compression, precision of nodes
+    "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
+    "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
