@@ -176,7 +176,15 @@ CODES: dict[str, Code] = {
     "OP0683": Code("masked values do not suit the run", "masks-refused", Exit.SPEC),
     "OP0684": Code("queries cannot be grouped", "no-groups", Exit.DATA),
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
+    "OP0730": Code("a path names no weight", "no-weight", Exit.USAGE),
+    "OP0731": Code("settings exclude each other", "excluding-settings", Exit.USAGE),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
+    "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
+    "OP0742": Code("a logger cannot be used", "bad-logger", Exit.USAGE),
+    "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),
+    "OP0744": Code("the folder belongs to another sweep", "other-sweep", Exit.USAGE),
+    "OP0745": Code("a sweep has no data to choose by", "no-choice", Exit.USAGE),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # losses
     "OP0700": Code("a loss names what the model does not have", "loss-name"),
@@ -189,6 +197,9 @@ CODES: dict[str, Code] = {
     "OP0707": Code("a function of Python is no loss", "python-loss"),
     "OP0708": Code("an equation cannot be used", "equation"),
     "OP0709": Code("the loss of a run has to be passed again", "missing-loss"),
+    # publishing, compression, precision of nodes
+    "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
+    "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

@@ -3,9 +3,10 @@
 Both use no randomness, take no gradient and leave the module in the mode they found it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from opdsl.train.engine.loader import (
     places_on_device,
 )
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
-from opdsl.train.engine.rollout import Rollout
+from opdsl.train.engine.rollout import GradientPath, Rollout
 from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import LossInputs
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
@@ -116,17 +117,19 @@ def predict(  # noqa: PLR0913  the contract with the callers
 
 
 def apply(
-    module: nn.Module,
+    module: Callable[..., Any],
     normaliser: Normaliser,
     inputs: FieldValues,
     policy: PrecisionPolicy,
     loop: Rollout | None = None,
     steps: int | None = None,
     places: Places | None = None,
+    gradient: GradientPath = "none",
 ) -> FieldValues:
     """Map physical inputs to physical outputs; only the module itself runs under autocast.
 
-    With `steps` and their `loop`, (batch, steps, channels, *grid).
+    With `steps` and their `loop`, (batch, steps, channels, *grid); `gradient` is the setting
+    `pushforward`.
     """
     where = {k: as_call_argument(x) for k, x in (places or {}).items()}
 
@@ -136,7 +139,7 @@ def apply(
             outputs = module(**encoded, **where)
         return normaliser.decode(outputs, given)
 
-    return loop.run(step, inputs, steps) if loop and steps else step(inputs)
+    return loop.run(step, inputs, steps, gradient) if loop and steps else step(inputs)
 
 
 def grids_of(
@@ -166,7 +169,7 @@ def grids_of(
     return grids
 
 
-def measure(  # noqa: PLR0913  the contract with the callers
+def measure(
     module: nn.Module,
     normaliser: Normaliser,
     loader: DeviceLoader,
