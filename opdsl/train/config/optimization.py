@@ -206,7 +206,7 @@ class Incremental(Section):
 
 
 class ParameterGroup(Section):
-    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate and decay of their own.
+    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate of their own.
 
     Attributes:
         paths: of the weights, or of the parts of the model that have them; see `matches`.
@@ -229,7 +229,7 @@ def _groups(value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
-GROUP_WORDS = "groups in braces, each `NAME { paths = [\"lift\"] rate = 0.1 decay = 0.0 }`"
+GROUP_WORDS = 'groups in braces, each `NAME { paths = ["lift"] rate = 0.1 decay = 0.0 }`'
 Groups = Annotated[
     dict[str, dict[str, Any]],
     BeforeValidator(_groups),

@@ -141,8 +141,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
-            OP0671 statistics or maps do not suit the samples; OP0730, a path names no weight; OP0731, a
-            setting needs validation data.
+            OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
+            a setting needs validation data.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
@@ -167,7 +167,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
             if valid is None
             else DeviceLoader.of(valid, train_step.policy, samplings, units),
             grids=grids,
-            rate=Rate(settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)),
+            rate=Rate(
+                settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)
+            ),
             store=CheckpointStore(run, settings.checkpoint.keep),
             metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,

@@ -54,7 +54,7 @@ class Rate:
                 return 1 + (schedule.final - 1) * min(1.0, part)
             case "polynomial":
                 remainder = (1 - min(1.0, part)) ** schedule.power
-                return schedule.final + (1 - schedule.final) * remainder
+                return float(schedule.final + (1 - schedule.final) * remainder)
             case "exponential":
                 return float(schedule.gamma ** (since / every))
             case "step":
@@ -112,9 +112,7 @@ class Patience:
 
     def see(self, error: float, min_change: float) -> None:
         """Count an error, which is lower if it is so by more than a part of the least one."""
-        if not math.isnan(error) and (
-            self.best is None or error < self.best * (1 - min_change)
-        ):
+        if not math.isnan(error) and (self.best is None or error < self.best * (1 - min_change)):
             self.best, self.waited = error, 0
         else:
             self.waited += 1

@@ -27,6 +27,7 @@ from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import warm_start
+from opdsl.train.engine.weight_paths import refuse_unknown_paths
 from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
@@ -102,6 +103,7 @@ def begin_run(
     )
     warn(tuple(symmetry_warnings(program.graph, symmetries, sets.division.train)))
     module = _seeded(program, resolved)
+    refuse_unknown_paths(module, resolved.settings)
     start = warm_start(source, module) if source else None
     settings = resolved.settings
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
@@ -345,7 +347,8 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         points = min((len(x[0]) for x in sample.places.values()), default=None)
         sizes = sizes_at(graph, sample.resolution, points)
     optimizer = OPTIMIZERS.find(settings.optimizer.kind)
-    moments = optimizer.moments if optimizer else 0
+    moments = optimizer.numbers(settings.optimizer) if optimizer else 0
+    moments += settings.average.kind != "none"
     batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
     parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
