@@ -75,9 +75,11 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "compile": "compile.command",
     "export": "export.command",
     "train": "train.command",
+    "sweep": "sweep.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",
+    "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",
         {"neuralop": "import_.neuralop"},

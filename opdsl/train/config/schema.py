@@ -14,6 +14,7 @@ from pydantic import (
 
 from opdsl.precisions import PrecisionName
 from opdsl.train.config.data_section import Data
+from opdsl.train.config.loss_section import LossText, MetricTexts
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
@@ -39,7 +40,6 @@ from opdsl.train.config.section import (
     texts,
 )
 from opdsl.train.config.transforms import MAPS_IN_WORDS, PointwiseMap, read_maps
-from opdsl.train.losses import LOSSES
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
 
@@ -91,11 +91,13 @@ class Eval(Section):
             there are none, the validation data.
         every: epochs between two validations, at the resolution of training.
         rollout: steps in time of both; as many as in training if not given.
+        metrics: more errors to report, as in `loss`: `metrics = [vrmse(u), mse(div(v))]`.
     """
 
     resolutions: Annotated[list[AtLeastOne], FREE] = []  # noqa: RUF012  pydantic copies it
     every: Annotated[AtLeastOne, FREE] = 1
     rollout: Annotated[AtLeastOne | None, FIXED] = None
+    metrics: MetricTexts = []  # noqa: RUF012  pydantic copies it
 
 
 class Checkpoint(Section):
@@ -144,7 +146,9 @@ class Settings(Section):
     """Everything a run needs to know besides the module and the samples.
 
     Attributes:
-        loss: relative L2, or relative H1 (values and first derivatives).
+        loss: `l2` is the relative L2 error, `h1` the relative H1 error (values and first
+            derivatives) of all outputs; or a weighted sum of errors of outputs and of equations,
+            `rel_l2(u) + 0.01 * mse(-div(a * grad(u)) - 1)`.
         rollout: steps in time, each from what the one before gave back by `feedback`.
         curriculum: fewer steps in time at the beginning of a run with `rollout`.
         pushforward: how the gradient passes a rollout: `none` lets it through all steps in time,
@@ -182,7 +186,7 @@ class Settings(Section):
     """
 
     data: Data = Data()
-    loss: Annotated[str, MemberOf(LOSSES), FIXED] = "l2"
+    loss: Annotated[LossText, FIXED] = "l2"
     rollout: Annotated[AtLeastOne | None, BeforeValidator(nothing), FIXED] = None
     curriculum: Curriculum = Curriculum()
     pushforward: Annotated[Literal["none", "each", "last"], FIXED] = "none"

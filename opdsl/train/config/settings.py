@@ -98,7 +98,8 @@ def _takes_keys(path: SettingPath) -> bool:
 
 def _takes_calls(path: SettingPath) -> bool:
     """Return whether the texts of a setting are calls: `reflect(x)`, `clip(0, 1)`, `sample(a)`."""
-    return path[0] in {"symmetries", "transforms"} or path == ("normalise", "outputs")
+    known = {("normalise", "outputs"), ("loss",), ("eval", "metrics")}
+    return path[0] in {"symmetries", "transforms"} or path in known
 
 
 def _unknown(given: Setting) -> Diagnostic | None:

@@ -19,6 +19,7 @@ from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.averages import WeightAverage
+from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
@@ -108,6 +109,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     frozen: FrozenPart | None = None,
     choice: str = "",
     symmetries: Sequence[Symmetry] = (),
+    callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
@@ -131,6 +133,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
+        callbacks: objects whose hooks the run calls.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
 
     Returns:
@@ -142,9 +145,11 @@ def fit(  # noqa: PLR0913  the contract with the callers
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
             OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
-            a setting needs validation data.
+            a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
+            raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
+    hooks = Callbacks(checked_callbacks(callbacks))
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
     _refuse_no_samples(train)
     _refuse_no_validation(valid, settings)
@@ -179,6 +184,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             listener=listener or SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
+            callbacks=hooks,
         )
         stack.callback(training.listener.end)
         for loader in (training.loader, training.valid):

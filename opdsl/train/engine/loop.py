@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import all_values
 from opdsl.train.config.changes import (
     Change,
     as_flat,
@@ -28,6 +27,14 @@ from opdsl.train.config.changes import (
 from opdsl.train.config.optimization import Schedule
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.callbacks import (
+    ActiveRun,
+    CallbackError,
+    Callbacks,
+    states_of,
+    stopped_by,
+)
+from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.mode_growth import count_gradient, grow, limit_modes
 from opdsl.train.engine.order import permutation
@@ -51,8 +58,6 @@ from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, m
 from opdsl.train.run.listener import Listener, RunPlan
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
 
-HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
-
 
 @dataclass(slots=True)
 class Training:
@@ -73,6 +78,7 @@ class Training:
     listener: Listener
     choice: str = ""
     symmetries: tuple[Symmetry, ...] = ()
+    callbacks: Callbacks = field(default_factory=Callbacks)
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
@@ -101,7 +107,11 @@ class Training:
             raise fault("OP0625", message, file=path) from error
         if torn:
             self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
-        self.listener.start(self._plan())
+        plan = self._plan()
+        self.listener.start(plan)
+        step, run = self.train_step, self.store.run
+        parts = step.module, step.normaliser, step.optimizer
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -112,12 +122,14 @@ class Training:
             refuse_fixed(before, after, run)
         with malformed(run):
             at = self.at = restore(state, self.train_step, self.settings, run)
+            stored = states_of(state)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
             new = tuple(between(before, after, at.step, epoch, self._rates(before)))
             at.changes.extend(x.data() for x in new)
-        for text in (*versions, *map(str, new)):
+        strangers = self.callbacks.restore(stored)
+        for text in (*versions, *map(str, new), *([strangers] if strangers else [])):
             self.note(text)
 
     @property
@@ -151,24 +163,52 @@ class Training:
     def finish(self) -> None:
         """Run every epoch that is left."""
         try:
-            while not self._is_over():
-                self._epoch()
-        except torch.OutOfMemoryError as error:
-            raise self._too_large() from error
+            self._run_epochs()
+        except CallbackError as failure:
+            self.callbacks.silence(failure)
+            if self.at.position:
+                self.at.seconds = time.perf_counter() - self.clock
+            run = self.store.run
+            error = stopped_by(failure, self.at.step, saved=self.save(), run=run)
+            raise error from failure.__cause__
+        except BaseException as error:
+            for text in self.callbacks.failed(error):
+                self.note(text)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise too_large(self.settings, self.train_step.policy.device) from error
+            raise
+
+    def _run_epochs(self) -> None:
+        """Run the epochs between the hooks `on_start` and `on_end`."""
+        self._call("on_start")
+        while not self._is_over():
+            self._epoch()
+        self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"
             helps = ("free some space and go on with `--resume`",)
             raise fault("OP0625", message, file=str(self.store.folder), helps=helps)
 
     def _is_over(self) -> bool:
-        """Return whether all epochs are finished, or the setting `stop` has ended the run."""
-        if self.at.epoch >= self.settings.schedule.epochs:
+        """Return whether all epochs are finished, or `stop` or a callback has ended the run."""
+        if self.at.epoch >= self.settings.schedule.epochs or self.stopped is not None:
             return True
         return stopped(self.settings, self.at.stop_waited)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a callback ends the run after this epoch; None if it goes on."""
+        return self.callbacks.stop_reason
+
+    def _call(self, hook: str, *values: Any) -> None:
+        """Call a hook of the callbacks, which see the position of the run."""
+        if self.callbacks:
+            self.callbacks.call(hook, *values, at=self.at)
 
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
         self._limit()
+        self._call("on_epoch_start")
         self.train_step.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
         accumulate = self.settings.accumulate
@@ -185,6 +225,8 @@ class Training:
             row = self._row()
             self._keep_best(row)
         self._learn_from(row)
+        self._call("on_epoch", row)
+        row |= self.callbacks.logged()
         self.at.close_epoch()
         self._record(row)
         if self._due(self.settings.checkpoint.every):
@@ -241,11 +283,14 @@ class Training:
         at, settings = self.at, self.settings
         at.rate = self.rate(at.step) * at.drop_factor
         batches = [self._batch(*pair) for pair in zip(rows, loaded, strict=True)]
+        if self.callbacks:
+            batches = [self.callbacks.batch(x, at) for x in batches]
         step_result = self.train_step.learn(batches, at.rate, at.step, at.step / self.rate.steps)
         if self.limit is not None and step_result.moved:
             count_gradient(settings.incremental, self.train_step.module, at)
         self._count(step_result, torch.cat(list(rows)))
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
+        self._call("on_step", step_result)
         steps = self.settings.checkpoint.steps
         if self.watch.caught is not None:
             self.at.seconds = time.perf_counter() - self.clock
@@ -279,35 +324,8 @@ class Training:
         if not step_result.overflow:
             at.bad += 1
         if at.bad >= self.settings.bad_steps:
-            raise self._diverged(step_result, rows)
-
-    def _diverged(self, step_result: StepResult, rows: torch.Tensor) -> OpError:
-        at, checkpoints = self.at, self.store.paths()
-        kind = "gradient" if abs(step_result.loss) < float("inf") else "loss"
-        message = f"{at.bad} steps in a row had no finite {kind}, the last in epoch {at.epoch + 1}"
-        message += f", step {at.position} of {self.rate.steps}"
-        indices = ", ".join(str(i) for i in rows.tolist())
-        notes = [f"samples of that step: {indices}"]
-        notes += [f"the weights before are in {path}" for path in checkpoints[:1]]
-        helps = ("look at these samples", self._cure(rows))
-        return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
-
-    def _cure(self, rows: torch.Tensor) -> str:
-        """Return advice: another unit for data that overflow in the model, else a lower rate."""
-        batch = self.loader.take(rows)
-        sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
-        for side, fields in sides.items():
-            for name, x in fields.items():
-                if float(all_values(x).abs().max()) > HUGE:
-                    text = f"the model sees `{name}` at values above {HUGE:g}: "
-                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
-        return "lower `optimizer.lr`, or set `clip = 1.0`"
-
-    def _too_large(self) -> OpError:
-        message = f"a batch of {self.settings.batch} does not fit into memory"
-        device = str(self.train_step.policy.device)
-        helps = ("lower `batch`", "or train at a lower `data.resolution`")
-        return fault("OP0630", message, file=device, helps=helps)
+            advice = cure(self.train_step, self.loader, rows)
+            raise diverged(at, step_result, self.rate.steps, rows, advice, self.store)
 
     # ------------------------------------------------------------------------- the end of an epoch
 
@@ -318,8 +336,9 @@ class Training:
     def _row(self) -> MetricsRow:
         """Make the row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
-        every, is_last = self.settings.eval.every, number >= self.settings.schedule.epochs
-        metrics = self._validate() if number % every == 0 or is_last else None
+        every, epochs = self.settings.eval.every, self.settings.schedule.epochs
+        due = number % every == 0 or number >= epochs or self.stopped is not None
+        metrics = self._validate() if due else None
         row: MetricsRow = {
             "epoch": number,
             "step": at.step,
@@ -348,6 +367,7 @@ class Training:
                     step.loop,
                     step.band,
                 )
+            self._call("on_validation", self.metrics)
         return self.metrics
 
     def _keep_best(self, row: MetricsRow) -> None:
@@ -374,6 +394,7 @@ class Training:
     def save(self) -> bool:
         """Write a checkpoint; a disk that refuses costs a note, not the run."""
         state = self._weights() | capture(self.train_step, self.at, self.settings)
+        state |= self.callbacks.state()
         self.unsaved = self._write(state, "step")
         return self.unsaved is None
 
@@ -383,13 +404,14 @@ class Training:
 
     def _write(self, state: State, kind: CheckpointKind) -> str | None:
         try:
-            self.store.save(state, self.at.step, kind)
+            path = self.store.save(state, self.at.step, kind)
         except OSError as error:
             reason = error.strerror or str(error)
             self.note(
                 f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
             )
             return reason
+        self._call("on_checkpoint", path)
         return None
 
     def note(self, text: str) -> None:

@@ -110,7 +110,7 @@ def predict(  # noqa: PLR0913  the contract with the callers
     return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
 
 
-def apply(  # noqa: PLR0913, PLR0917  as `predict`, in its order
+def apply(  # noqa: PLR0917  as `predict`, in its order
     module: Callable[..., Any],
     normaliser: Normaliser,
     inputs: FieldValues,

@@ -13,6 +13,7 @@ from opdsl.diagnostics import Source, fault
 from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.train.engine.callbacks import Callback
 from opdsl.train.engine.signals import Interrupted
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
@@ -41,6 +42,7 @@ def train(
     model: str | None = None,
     parameters: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     warn: Warn = warn_in_python,
     **settings: Any,
 ) -> Run:
@@ -61,6 +63,7 @@ def train(
         model: which model, where the program has several.
         parameters: values of the model's parameters, `{"width": 48}`.
         progress: called after each epoch with an `EpochRecord`, such as `print`; or a listener.
+        callbacks: objects of `opdsl.Callback`, whose hooks the run calls.
         warn: receives warnings about program and data; they are issued as `OpWarning` if not given.
         settings: of the run, as in a train block: `epochs=20`, `batch=8`, `loss="h1"`,
             `optimizer={"kind": "adamw", "lr": 1e-3}`, `**{"data.resolution": 33}`.
@@ -70,7 +73,8 @@ def train(
 
     Raises:
         OpError: everything that is wrong with the program (OP01xx to OP03xx), the settings (OP0603,
-            OP0604), the data (OP0610 to OP0619), the folder (OP0624) or the machine.
+            OP0604), the data (OP0610 to OP0619), the folder (OP0624), the callbacks (OP0740,
+            OP0741) or the machine.
         KeyboardInterrupt: the user stopped the run, which `opdsl.resume` goes on with.
 
     >>> import numpy as np, opdsl
@@ -98,6 +102,7 @@ def train(
             listener=as_listener(progress),
             source=source,
             sources=sources,
+            callbacks=callbacks,
             warn=warn,
         )
     return open_run(folder)
@@ -110,6 +115,7 @@ def resume(
     valid: TrainingData | float | None = None,
     test: TrainingData | Sequence[TrainingData] | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     warn: Warn = warn_in_python,
     **settings: Any,
 ) -> Run:
@@ -122,12 +128,13 @@ def resume(
         run: the run, or its folder.
         data, valid, test: as for `opdsl.train`; a run on data in memory needs the same data again.
         progress: called after each epoch with an `EpochRecord`.
+        callbacks: objects of `opdsl.Callback`; their states are restored.
         warn: receives warnings about the data.
         settings: that change from now on, such as `epochs=40`.
 
     Raises:
         OpError: OP0610, the data are gone; OP0626, other data or another program; OP0627, no run;
-            OP0629, a setting that has to stay.
+            OP0629, a setting that has to stay; OP0740, OP0741, callbacks.
         KeyboardInterrupt: the user stopped the run again.
 
     >>> import numpy as np, opdsl
@@ -142,7 +149,8 @@ def resume(
     options = settings_in_python(settings) + settings_in_python({"data": places}, DATA)
     resumable = resumable_run(folder, options=options, sources=sources, warn=warn)
     with _interruptible(folder):
-        resume_run(resumable, listener=as_listener(progress), warn=warn)
+        listener = as_listener(progress)
+        resume_run(resumable, listener=listener, callbacks=callbacks, warn=warn)
     return open_run(folder)
 
 
