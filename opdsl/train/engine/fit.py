@@ -147,8 +147,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
-            OP0671 statistics or maps do not suit the samples; OP0730, a path names no weight; OP0731, a
-            setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
+            OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
+            a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
             raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
