@@ -14,8 +14,9 @@ Train an operator on arrays of your own, and use it::
     print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
 
 Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
-Data and runs: `open_dataset`, `train`, `resume`, `open_run`; a `Run` has `predict`, `evaluate`,
-`calibrate` and `report`. What is wrong is raised as `OpError`; nothing here prints.
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`; a `Run` has
+`predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
+`OpError`; nothing here prints.
 """
 
 import os
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
+    from opdsl.workflow.publishing.opening import from_pretrained
     from opdsl.workflow.runs.evaluation import Report
     from opdsl.workflow.runs.run import Run, open_run
     from opdsl.workflow.training.progress import EpochRecord
@@ -66,6 +68,7 @@ __all__ = [
     "compile",
     "diff",
     "export",
+    "from_pretrained",
     "import_neuralop",
     "load",
     "open_dataset",
@@ -96,6 +99,7 @@ HOMES = {
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
     "export": "opdsl.workflow.export",
+    "from_pretrained": "opdsl.workflow.publishing.opening",
     "import_neuralop": "opdsl.workflow.neuralop",
     "load": "opdsl.compiler",
     "open_dataset": "opdsl.workflow.datasets.description",

@@ -79,6 +79,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",
+    "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",
         {"neuralop": "import_.neuralop"},

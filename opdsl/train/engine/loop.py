@@ -5,11 +5,11 @@ the states of module, optimizer, scaler and random generators.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,9 +35,10 @@ from opdsl.train.engine.callbacks import (
 )
 from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.loader import Batch, DeviceLoader
+from opdsl.train.engine.mode_growth import count_gradient, grow, limit_modes
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
-from opdsl.train.engine.rates import Rate
+from opdsl.train.engine.rates import Patience, Plateau, Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.engine.symmetries import RandomSymmetries
@@ -54,19 +55,7 @@ from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
 from opdsl.train.run.listener import Listener, RunPlan
-from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
-
-
-@runtime_checkable
-class LimitsModesOfModel(Protocol):
-    """A module that can limit the Fourier modes it uses."""
-
-    @property
-    def greatest_modes(self) -> int:
-        """The greatest frequency that has weights; 0 if the module has no Fourier modes."""
-
-    def limit_modes(self, modes: int | None) -> None:
-        """Use only the frequencies up to `modes`; None uses all of them again."""
+from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
 
 
 @dataclass(slots=True)
@@ -191,7 +180,7 @@ class Training:
     def _run_epochs(self) -> None:
         """Run the epochs between the hooks `on_start` and `on_end`."""
         self._call("on_start")
-        while self.at.epoch < self.settings.schedule.epochs and not self.stopped:
+        while not self._is_over():
             self._epoch()
         self._call("on_end")
         if self.unsaved:
@@ -199,9 +188,15 @@ class Training:
             helps = ("free some space and go on with `--resume`",)
             raise fault("OP0625", message, file=str(self.store.folder), helps=helps)
 
+    def _is_over(self) -> bool:
+        """Return whether all epochs are finished, or `stop` or a callback has ended the run."""
+        if self.at.epoch >= self.settings.schedule.epochs or self.stopped is not None:
+            return True
+        return stopped(self.settings, self.at.stop_waited)
+
     @property
     def stopped(self) -> str | None:
-        """Why the run ends after this epoch; None if it goes on."""
+        """Why a callback ends the run after this epoch; None if it goes on."""
         return self.callbacks.stop_reason
 
     def _call(self, hook: str, *values: Any) -> None:
@@ -215,11 +210,20 @@ class Training:
         self._call("on_epoch_start")
         self.train_step.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
-        rest = torch.split(order, self.settings.batch)[self.at.position :]
-        for rows, loaded in zip(rest, self.batches(rest), strict=True):
-            self._step(rows, loaded)
-        row = self._row()
-        self._keep_best(row)
+        accumulate = self.settings.accumulate
+        rest = torch.split(order, self.settings.batch)[self.at.position * accumulate :]
+        loaded = self.batches(rest)
+        for i in range(0, len(rest), accumulate):
+            some = rest[i : i + accumulate]
+            self._step(some, [next(loaded) for _ in some])
+        loaded.close()
+        average, planned = self.train_step.average, self.at.planned or 0
+        if average:
+            average.after_epoch(self.at.epoch, planned)
+        with average.in_use() if average else nullcontext():
+            row = self._row()
+            self._keep_best(row)
+        self._learn_from(row)
         self._call("on_epoch", row)
         row |= self.callbacks.logged()
         self.at.close_epoch()
@@ -228,20 +232,31 @@ class Training:
             self.save()
 
     def _limit(self) -> None:
-        """Limit the modes to those of this epoch, if the setting `incremental` asks for it."""
-        plan, module = self.settings.incremental, self.train_step.module
-        if plan.start is None:
-            return
-        if not isinstance(module, LimitsModesOfModel) or not module.greatest_modes:
-            helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
-            raise fault(
-                "OP0604", "`incremental` needs a model with spectral convolutions", helps=helps
-            )
-        epochs = self.at.planned or self.settings.schedule.epochs
-        self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
-        module.limit_modes(self.limit)
+        """Limit modes and steps in time to those of this epoch, if the settings ask for it."""
+        settings, step = self.settings, self.train_step
+        epochs = self.at.planned or settings.schedule.epochs
+        self.limit = limit_modes(settings.incremental, step.module, self.at, epochs)
+        if settings.rollout is not None and step.loop is not None:
+            steps = settings.curriculum.steps(self.at.epoch, epochs, settings.rollout)
+            step.horizon = None if steps == settings.rollout else steps
 
-    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[LoadedBatch]:
+    def _learn_from(self, row: MetricsRow) -> None:
+        """Let the errors of an epoch end the run, lower the rate or add modes."""
+        settings, at = self.settings, self.at
+        if row["valid"] is not None:
+            error = score(row["valid"])
+            waiting = Patience(at.stop_best, at.stop_waited)
+            waiting.see(error, settings.stop.min_change)
+            at.stop_best, at.stop_waited = waiting.best, waiting.waited
+            if settings.schedule.kind == "plateau":
+                patience = Patience(at.drop_best, at.drop_waited)
+                plateau = Plateau(at.drop_factor, patience, at.drop_cooling)
+                plateau.see(error, settings.schedule)
+                at.drop_best, at.drop_waited = patience.best, patience.waited
+                at.drop_factor, at.drop_cooling = plateau.factor, plateau.cooling
+        grow(settings.incremental, at, self.limit, row["train_loss"])
+
+    def batches(self, order: Sequence[torch.Tensor]) -> Generator[LoadedBatch]:
         """Load the batches of an epoch."""
         with self._readers():
             yield from self.loader.ahead(order)
@@ -257,13 +272,22 @@ class Training:
             self.at.seconds = time.perf_counter() - self.clock
             raise Interrupted(self.watch.caught, saved=self.save()) from None
 
-    def _step(self, rows: torch.Tensor, loaded: LoadedBatch) -> None:
-        at = self.at
-        at.rate, batch = self.rate(at.step), self._batch(rows, loaded)
+    def _step(self, rows: Sequence[torch.Tensor], loaded: Sequence[LoadedBatch]) -> None:
+        """Take a step on some batches.
+
+        Args:
+            rows: the indices of the samples of each batch.
+            loaded: the batches.
+        """
+        at, settings = self.at, self.settings
+        at.rate = self.rate(at.step) * at.drop_factor
+        batches = [self._batch(*pair) for pair in zip(rows, loaded, strict=True)]
         if self.callbacks:
-            batch = self.callbacks.batch(batch, at)
-        step_result = self.train_step.learn(batch, at.rate, at.step, at.step / self.rate.steps)
-        self._count(step_result, rows)
+            batches = [self.callbacks.batch(x, at) for x in batches]
+        step_result = self.train_step.learn(batches, at.rate, at.step, at.step / self.rate.steps)
+        if self.limit is not None and step_result.moved:
+            count_gradient(settings.incremental, self.train_step.module, at)
+        self._count(step_result, torch.cat(list(rows)))
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         self._call("on_step", step_result)
         steps = self.settings.checkpoint.steps
@@ -292,6 +316,7 @@ class Training:
             )
             for term, value in step_result.terms.items():
                 at.term_sums[term] = at.term_sums.get(term, 0.0) + value * step_result.counted
+            at.norm_sum, at.norm_count = at.norm_sum + step_result.norm, at.norm_count + 1
             at.bad = 0
             return
         at.skipped += 1
@@ -305,14 +330,13 @@ class Training:
 
     def _due(self, every: int) -> bool:
         """Return whether something is due that happens each `every` epochs and after the last."""
-        is_last = self.at.epoch == self.settings.schedule.epochs or self.stopped is not None
-        return self.at.epoch % every == 0 or is_last
+        return self.at.epoch % every == 0 or self._is_over()
 
     def _row(self) -> MetricsRow:
         """Make the row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
         every, epochs = self.settings.eval.every, self.settings.schedule.epochs
-        due = number % every == 0 or number == epochs or self.stopped is not None
+        due = number % every == 0 or number >= epochs or self.stopped is not None
         metrics = self._validate() if due else None
         row: MetricsRow = {
             "epoch": number,
@@ -323,6 +347,8 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if at.norm_count:
+            row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
             row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
         return row
@@ -348,9 +374,9 @@ class Training:
         errors = row["valid"]
         if errors is None or self.limit is not None:
             return
-        score = errors.get("pinball", errors["rel_l2"])
-        if not isnan(score) and (self.at.best is None or score < self.at.best):
-            self.at.best, self.at.best_epoch = score, row["epoch"]
+        error = score(errors)
+        if not isnan(error) and (self.at.best is None or error < self.at.best):
+            self.at.best, self.at.best_epoch = error, row["epoch"]
             best = self._weights() | {"epoch": row["epoch"], "row": row}
             self._write(best, "best")
 

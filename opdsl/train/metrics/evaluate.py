@@ -3,9 +3,10 @@
 Both use no randomness, take no gradient and leave the module in the mode they found it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from opdsl.train.engine.loader import (
     places_on_device,
 )
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
-from opdsl.train.engine.rollout import Rollout
+from opdsl.train.engine.rollout import GradientPath, Rollout
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
 from opdsl.train.metrics.norms import GridAxes, measured_samples
 from opdsl.train.metrics.pinball import pinball
@@ -110,17 +111,19 @@ def predict(  # noqa: PLR0913  the contract with the callers
 
 
 def apply(
-    module: nn.Module,
+    module: Callable[..., Any],
     normaliser: Normaliser,
     inputs: FieldValues,
     policy: PrecisionPolicy,
     loop: Rollout | None = None,
     steps: int | None = None,
     places: Places | None = None,
+    gradient: GradientPath = "none",
 ) -> FieldValues:
     """Map physical inputs to physical outputs; only the module itself runs under autocast.
 
-    With `steps` and their `loop`, (batch, steps, channels, *grid).
+    With `steps` and their `loop`, (batch, steps, channels, *grid); `gradient` is the setting
+    `pushforward`.
     """
     where = {k: as_call_argument(x) for k, x in (places or {}).items()}
 
@@ -130,7 +133,7 @@ def apply(
             outputs = module(**encoded, **where)
         return normaliser.decode(outputs, given)
 
-    return loop.run(step, inputs, steps) if loop and steps else step(inputs)
+    return loop.run(step, inputs, steps, gradient) if loop and steps else step(inputs)
 
 
 def grids_of(

@@ -66,6 +66,20 @@ class Calculus(Protocol):
         """
         ...
 
+    def velocity(self, w: Tensor) -> Tensor:
+        """Return the velocity without divergence and mean whose curl is the vorticity `w`.
+
+        Args:
+            w: (batch, channels, *domain); its mean has no effect.
+
+        Returns:
+            (batch, channels * 2, *domain).
+
+        Raises:
+            OpError: OP0720, the domain is neither a periodic plane nor a sphere.
+        """
+        ...
+
     def mean(self, u: Tensor) -> Tensor:
         """Return the mean of each channel over the domain by quadrature, (batch, channels)."""
         ...

@@ -30,15 +30,23 @@ class GridCalculus:
             declared conditions determine an interpolant (`opdsl.bases`), which is exact for
             functions in that basis only. 2, 4, 6 or 8: differences of that order everywhere,
             one-sided near ends.
+        space: the axes of which vectors have components, and over which `laplace` and the others
+            sum: all but time. None: all axes.
     """
 
     grid: GridAxes
     order: Order = None
+    space: tuple[int, ...] | None = None
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes of vectors."""
+        return tuple(range(len(self.grid.periodic))) if self.space is None else self.space
 
     @property
     def dims(self) -> int:
-        """The number of axes."""
-        return len(self.grid.periodic)
+        """The number of components of a gradient."""
+        return len(self.axes)
 
     def d(self, u: Tensor, axis: int, times: int = 1) -> Tensor:
         """Return the derivative along an axis, shaped as `u` (batch, channels, *grid).
@@ -63,26 +71,26 @@ class GridCalculus:
 
     def grad(self, u: Tensor) -> Tensor:
         """Return the gradient of each channel, (batch, channels * dims, *grid)."""
-        return vectors([self.d(u, axis) for axis in range(self.dims)])
+        return vectors([self.d(u, axis) for axis in self.axes])
 
     def div(self, v: Tensor) -> Tensor:
         """Return the divergence, (batch, channels * dims, *grid) to (batch, channels, *grid)."""
-        parts = [self.d(x, axis) for axis, x in enumerate(components(v, self.dims))]
-        return torch.stack(parts).sum(0)
+        pairs = zip(self.axes, components(v, self.dims), strict=True)
+        return torch.stack([self.d(x, axis) for axis, x in pairs]).sum(0)
 
     def curl(self, v: Tensor) -> Tensor:
         """Return the curl: d_0 v_1 - d_1 v_0 in two dimensions, three components in three."""
         if self.dims not in {2, 3}:
             raise fault("OP0720", f"`curl` needs two or three axes; the domain has {self.dims}")
-        v_of = components(v, self.dims)
+        v_of, axes = components(v, self.dims), self.axes
         if self.dims == 2:
-            return self.d(v_of[1], 0) - self.d(v_of[0], 1)
+            return self.d(v_of[1], axes[0]) - self.d(v_of[0], axes[1])
         pairs = ((1, 2), (2, 0), (0, 1))
-        return vectors([self.d(v_of[b], a) - self.d(v_of[a], b) for a, b in pairs])
+        return vectors([self.d(v_of[b], axes[a]) - self.d(v_of[a], axes[b]) for a, b in pairs])
 
     def laplace(self, u: Tensor) -> Tensor:
         """Return the sum of the second derivatives of each channel, shaped as `u`."""
-        return torch.stack([self.d(u, axis, 2) for axis in range(self.dims)]).sum(0)
+        return torch.stack([self.d(u, axis, 2) for axis in self.axes]).sum(0)
 
     def diffusion(self, a: Tensor, u: Tensor) -> Tensor:
         """Return div(a grad u) by finite volumes of second order, shaped as `u`.
@@ -101,12 +109,40 @@ class GridCalculus:
         Source: Patankar 1980, Numerical Heat Transfer and Fluid Flow, section 4.2-3.
         """
         a, u = wide(a), wide(u)
-        return torch.stack([self._flux_divergence(a, u, k) for k in range(self.dims)]).sum(0)
+        return torch.stack([self._flux_divergence(a, u, axis) for axis in self.axes]).sum(0)
+
+    def velocity(self, w: Tensor) -> Tensor:
+        """Return the velocity without divergence and mean whose curl is `w`, by waves.
+
+        Args:
+            w: (batch, channels, *grid), the vorticity.
+
+        Returns:
+            (batch, 2 * channels, *grid).
+
+        Raises:
+            OpError: OP0720, space is no periodic plane.
+        """
+        if self.dims != 2 or not all(self.grid.periodic[axis] for axis in self.axes):
+            message = "`velocity` solves for the stream function on a periodic plane or a sphere"
+            raise fault("OP0720", message, helps=("let the model predict the velocity too",))
+        w = wide(w)
+        first, second = (axis + 2 for axis in self.axes)
+        n, m = w.shape[first], w.shape[second]
+        k = _wave_numbers(torch.fft.fftfreq(n, 1 / n), self.grid.lengths[self.axes[0]], w, first)
+        q = _wave_numbers(torch.fft.rfftfreq(m, 1 / m), self.grid.lengths[self.axes[1]], w, second)
+        square = k**2 + q**2
+        with no_autocast(w):
+            stream = torch.fft.rfftn(w, dim=(first, second)) / torch.where(square > 0, square, 1)
+            stream = stream * (square > 0)
+            parts = (1j * _odd(q, m) * stream, -1j * _odd(k, n) * stream)
+            flow = [torch.fft.irfftn(x, s=(n, m), dim=(first, second)) for x in parts]
+        return vectors(flow)
 
     def mean(self, u: Tensor) -> Tensor:
         """Return the mean of each channel by quadrature weights, (batch, channels)."""
         u = wide(u)
-        for axis in reversed(range(self.dims)):
+        for axis in reversed(range(len(self.grid.periodic))):
             sampling, n = self.grid.points[axis], u.shape[-1]
             weights = line_weights(sampling, n, periodic=self.grid.periodic[axis])
             u = (u * u.new_tensor(weights)).sum(-1)
@@ -160,3 +196,16 @@ def _wave_derivative(u: Tensor, axis: int, times: int, length: float) -> Tensor:
         u_hat = u_hat * factor.reshape(-1, *[1] * (u.dim() - 1 - axis))
         derivative: Tensor = torch.fft.irfft(u_hat, n=n, dim=axis)
     return derivative
+
+
+def _wave_numbers(k: Tensor, length: float, like: Tensor, axis: int) -> Tensor:
+    """Return 2 pi k / length along an axis of `like`, to be broadcast."""
+    k = k.to(like.device, like.dtype) * (2 * torch.pi / length)
+    return k.reshape(-1, *[1] * (like.dim() - 1 - axis))
+
+
+def _odd(k: Tensor, n: int) -> Tensor:
+    """Set the highest frequency of an even number of points to zero: it has no odd derivative."""
+    if n % 2:
+        return k
+    return torch.where(k.abs() == k.abs().max(), torch.zeros_like(k), k)

@@ -53,7 +53,28 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Weights
     Raises:
         OpError: OP0627 no run, OP0621 all damaged, OP0626 the weights do not fit the module.
     """
-    state = trained_state(run, which)
+    return _load(run, trained_state(run, which), module)
+
+
+def load_published(run: Path, module: nn.Module) -> WeightsInfo:
+    """Put the weights of `model.safetensors` into `module`; checkpoints are not looked at.
+
+    Args:
+        run: the folder.
+        module: of the same program.
+
+    Raises:
+        OpError: OP0627 no weights, OP0621 damaged, OP0626 the weights do not fit the module;
+            OP0628, the folder contains a link.
+    """
+    refuse_links(run)
+    state = _published(run)
+    if state is None:
+        raise fault("OP0627", f"there is no `{WEIGHTS}`", file=str(run))
+    return _load(run, state, module)
+
+
+def _load(run: Path, state: State, module: nn.Module) -> WeightsInfo:
     refuse_malformed(state, run)
     try:
         module.load_state_dict(state["module"])

@@ -13,7 +13,7 @@ from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
 from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
-from opdsl.train.config.schema import uses
+from opdsl.train.config.kinds import uses
 from opdsl.train.config.settings import ResolvedSettings, resolve
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
 from opdsl.workflow.programs.config import read_config

@@ -6,10 +6,10 @@ from opdsl.compiler import check
 
 MODEL = """
 model M {
-  domain D : grid(x: 0..1)
+  domain D = grid(x: 0..1)
   input a : D -> R^1
   output u : D -> R^1
-  u = a |> linear(out = 1)
+  u = a
 }
 train M { loss = l2 }
 """

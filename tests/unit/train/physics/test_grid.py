@@ -178,3 +178,38 @@ def test_derivatives_have_gradients(order):
     a = torch.rand(1, 1, 5, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(calculus.laplace, (u,))
     assert torch.autograd.gradcheck(lambda a, u: calculus.diffusion(a + 1, u), (a, u))
+
+
+def test_the_velocity_of_a_vorticity_has_its_curl_and_no_divergence():
+    x, y = axes(2, (16, 15))
+    a, b = math.pi, 2 * math.pi / 3
+    psi = (a * x).sin() * (2 * b * y + 0.2).cos() + (b * y).sin()
+    w = psi * (a * a + 4 * b * b) + (b * b - a * a - 4 * b * b) * (b * y).sin()
+    calculus = periodic(2)
+    v = calculus.velocity(field(w))
+    assert torch.allclose(calculus.curl(v)[0, 0], w, atol=1e-10)
+    assert calculus.div(v).abs().max() < 1e-10
+    expected = torch.stack([calculus.d(field(psi), 1), -calculus.d(field(psi), 0)], 1)
+    assert torch.allclose(v, expected.flatten(1, 2), atol=1e-10)
+
+
+def test_vectors_of_space_leave_the_axis_of_time_out():
+    t, x, y = axes(3, (9, 10, 12))
+    calculus = GridCalculus(GridAxes((False, True, True), LENGTHS), None, (1, 2))
+    plane = GridCalculus(GridAxes((True, True), LENGTHS[1:]))
+    u = field(t * (2 * math.pi / 3 * x).sin() * (4 * math.pi * y).cos())
+    assert calculus.grad(u).shape == (1, 2, 9, 10, 12)
+    slices = u[0].movedim(1, 0)  # times as samples
+    for name in ("grad", "laplace"):
+        found = getattr(calculus, name)(u)[0].movedim(1, 0)
+        assert torch.allclose(found, getattr(plane, name)(slices), atol=1e-10)
+    v = calculus.velocity(u)
+    assert torch.allclose(calculus.curl(v), u, atol=1e-10)
+    found = calculus.diffusion(1 + u**2, u)[0].movedim(1, 0)
+    assert torch.allclose(found, plane.diffusion(1 + slices**2, slices), atol=1e-10)
+
+
+@pytest.mark.parametrize("wraps", [(True,), (True, False)])
+def test_walls_have_no_stream_function(wraps):
+    with pytest.raises(OpError, match="OP0720"):
+        GridCalculus(GridAxes.unit(wraps)).velocity(torch.zeros(1, 1, *[8] * len(wraps)))
