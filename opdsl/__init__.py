@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from opdsl.train.engine.callbacks import ActiveRun, Callback
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.experiments.runs_table import RunTable, runs
     from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
@@ -62,6 +63,7 @@ __all__ = [
     "Packed",
     "Report",
     "Run",
+    "RunTable",
     "Sweep",
     "__version__",
     "check",
@@ -76,6 +78,7 @@ __all__ = [
     "open_sweep",
     "render",
     "resume",
+    "runs",
     "summary",
     "sweep",
     "train",
@@ -94,6 +97,7 @@ HOMES = {
     "Packed": "opdsl.nn.points.packed",
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
+    "RunTable": "opdsl.workflow.experiments.runs_table",
     "Sweep": "opdsl.workflow.experiments.sweep",
     "check": "opdsl.compiler",
     "compile": "opdsl.compiler",
@@ -107,6 +111,7 @@ HOMES = {
     "open_sweep": "opdsl.workflow.experiments.sweep",
     "render": "opdsl.workflow.views",
     "resume": "opdsl.workflow.training.train",
+    "runs": "opdsl.workflow.experiments.runs_table",
     "summary": "opdsl.workflow.views",
     "sweep": "opdsl.workflow.experiments.sweep",
     "train": "opdsl.workflow.training.train",

@@ -93,9 +93,7 @@ def _cut(
             yield _segment(run[i : i + size], steps, inputs)
 
 
-def _segment(
-    units: tuple[Unit, ...], steps: Sequence[ScheduledStep], inputs: int
-) -> Segment:
+def _segment(units: tuple[Unit, ...], steps: Sequence[ScheduledStep], inputs: int) -> Segment:
     made = {inputs + i for unit in units for i in unit.steps}
     read = {n for unit in units for i in unit.steps for n in steps[i].operands} - made
     dead = {n for unit in units for n in unit.dead_after}
