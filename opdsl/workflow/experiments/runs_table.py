@@ -17,7 +17,6 @@ from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.experiments.scores import score_of
 from opdsl.workflow.folder.reading import PROGRAM, own_settings, read_about
-from opdsl.workflow.folder.writing import RUNS
 
 DEPTH = 3  # folders below the one that is searched: a sweep in a folder of sweeps
 PLACES = ("data.path", "data.valid", "data.test")  # the hash of the data says more
@@ -128,7 +127,7 @@ class RunTable:
         return "\n".join("  ".join(row).rstrip() for row in pad)
 
 
-def runs(folder: str | os.PathLike[str] = RUNS, *, sort: str = "name") -> RunTable:
+def runs(folder: str | os.PathLike[str] = "runs", *, sort: str = "name") -> RunTable:
     """List the runs below a folder, such as `runs` or that of a sweep.
 
     No weights are read and no program is executed.
