@@ -94,5 +94,8 @@ def _unknown(setting: str, path: str, names: Sequence[str]) -> OpError:
         "OP0730",
         f"`{setting}` names `{path}`, and no weight of the model has such a path",
         notes=(f"the first weight is `{names[0]}`" if names else "the model has no weights",),
-        helps=(*did_you_mean(path.rsplit(".", maxsplit=1)[-1], parts), f"parts of paths are {known}"),
+        helps=(
+            *did_you_mean(path.rsplit(".", maxsplit=1)[-1], parts),
+            f"parts of paths are {known}",
+        ),
     )
