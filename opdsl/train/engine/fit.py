@@ -164,7 +164,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         statistics = partial(
             Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
         )
-        train_step = _train_step(module, settings, grids, loop, frozen, statistics, objective)
+        train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
@@ -243,16 +243,28 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _train_step(
+def train_step_of(
     module: nn.Module,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
     statistics: Callable[[], Normaliser],
-    objective: Objective,
+    objective: Objective | None = None,
 ) -> TrainStep:
-    """Seed, move module and normaliser to the device, and make the optimizer."""
+    """Seed, move module and normaliser to the device, and make the optimizer.
+
+    Args:
+        module: with its first weights.
+        settings: of the run.
+        grids: the grid of each output.
+        loop: the rollout, if there are steps in time.
+        frozen: the trained part around which a band is learnt.
+        statistics: computes the normaliser from the training data.
+        objective: the loss; that of the setting `loss` if not given.
+    """
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
     policy.prepare_module(module)

@@ -226,8 +226,8 @@ class Training:
         with average.in_use() if average else nullcontext():
             row = self._row()
             self._keep_best(row)
-        self._learn_from(row)
         self._call("on_epoch", row)
+        self._learn_from(row)
         row |= self.callbacks.logged()
         self.at.close_epoch()
         self._record(row)
