@@ -6,6 +6,7 @@ content.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -29,6 +30,8 @@ from opdsl.train.report.markup import (
 )
 from opdsl.train.report.samples import SampleFigure, axes_text, sample_html
 from opdsl.train.report.style import PAGE, STYLE
+
+LEGIBLE = 0.65  # of its size to which a diagram may shrink
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,15 @@ def _plots(charts: Sequence[tuple[str, str]]) -> str:
 
 
 def _diagram(svg: str) -> str:
-    """Embed the SVG as an image, where its scripts and links have no effect."""
-    return figure(image(svg.encode(), "svg+xml", "diagram"), plain=True) if svg else ""
+    """Embed the SVG as an image, where its scripts and links have no effect.
+
+    On narrow screens a wide diagram scrolls and does not shrink until its text cannot be read.
+    """
+    if not svg:
+        return ""
+    width = re.search(r'<svg[^>]{0,200}?width="(\d+)(pt|px)?', svg)
+    least = f"min-width:{LEGIBLE * int(width[1]):.0f}{width[2] or 'px'}" if width else ""
+    return figure(image(svg.encode(), "svg+xml", "diagram", style=least), plain=True)
 
 
 def _weights(rows: Sequence[TableRow]) -> str:

@@ -319,7 +319,7 @@ def _animation(output: OutputFilm) -> str:
     source = still.partition('src="')[2].partition('"')[0]
     calm = f'<source media="(prefers-reduced-motion: reduce)" srcset="{source}">'
     names = "".join(f"<span>{x}</span>" for x in heads)
-    caption = _heading(f"{words}: animation, the line at the bottom is the time")
+    caption = _heading(f"{words}: animation, the line at the bottom grows with it")
     return (
         f'{caption}<div class="film"><div class="heads">{names}</div>'
         f"<picture>{calm}{moving}</picture></div>"
