@@ -56,6 +56,7 @@ from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 from opdsl.workflow.training.transform_checks import axis_rules
+from opdsl.workflow.training.truth_checks import refuse_missing_truth
 
 
 def begin_run(
@@ -160,6 +161,7 @@ def prepare_run(
     """
     settings = resolved.settings
     losses = losses_of(program, settings, loss)
+    refuse_missing_truth(program.graph, settings, losses)
     symmetries = declared_symmetries(program.graph, resolved)
     refuse_bad_transforms(program.graph, settings, symmetries)
     sets = RunSamples.read(program, settings, sources or Sources(), warn, with_tests=with_tests)
