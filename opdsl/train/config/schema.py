@@ -31,7 +31,6 @@ from opdsl.train.config.section import (
     FIXED,
     FREE,
     AtLeastOne,
-    MemberOf,
     NonNegative,
     Portion,
     Positive,
