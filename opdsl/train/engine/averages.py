@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import floor
 from typing import Any
 
 import torch
@@ -41,8 +42,12 @@ class WeightAverage:
             self._take()
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
-        """Take the weights at the end of an epoch, counted from 0, into an SWA."""
-        if self.settings.kind == "swa" and epoch + 1 > self.settings.start * epochs:
+        """Take the weights at the end of an epoch, counted from 0, into an SWA.
+
+        An epoch counts once, also where its end is repeated after an interruption.
+        """
+        ends = epoch + 1 - floor(self.settings.start * epochs)
+        if self.settings.kind == "swa" and self.count < ends:
             self._take()
 
     @torch.no_grad()

@@ -33,6 +33,7 @@ from opdsl.train.engine.step import TrainStep
 from opdsl.train.engine.training_forward import TrainingForward
 from opdsl.train.engine.weight_paths import freeze, parameters_of
 from opdsl.train.losses import LOSSES
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
 from opdsl.train.losses.objective.band import BandObjective
 from opdsl.train.losses.objective.named import NamedObjective
@@ -111,6 +112,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     symmetries: Sequence[Symmetry] = (),
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
+    expressions: MetricExpressions | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -135,6 +137,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
         callbacks: objects whose hooks the run calls.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
+        expressions: more metrics of the validation data.
 
     Returns:
         The result of the run.
@@ -161,7 +164,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         statistics = partial(
             Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
         )
-        train_step = _train_step(module, settings, grids, loop, frozen, statistics, objective)
+        train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
@@ -184,6 +187,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             listener=listener or SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
+            expressions=expressions,
             callbacks=hooks,
         )
         stack.callback(training.listener.end)
@@ -239,16 +243,28 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _train_step(
+def train_step_of(
     module: nn.Module,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
     statistics: Callable[[], Normaliser],
-    objective: Objective,
+    objective: Objective | None = None,
 ) -> TrainStep:
-    """Seed, move module and normaliser to the device, and make the optimizer."""
+    """Seed, move module and normaliser to the device, and make the optimizer.
+
+    Args:
+        module: with its first weights.
+        settings: of the run.
+        grids: the grid of each output.
+        loop: the rollout, if there are steps in time.
+        frozen: the trained part around which a band is learnt.
+        statistics: computes the normaliser from the training data.
+        objective: the loss; that of the setting `loss` if not given.
+    """
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
     policy.prepare_module(module)

@@ -51,6 +51,7 @@ from opdsl.train.engine.train_state import (
     restore,
     weights_state,
 )
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
@@ -78,6 +79,7 @@ class Training:
     listener: Listener
     choice: str = ""
     symmetries: tuple[Symmetry, ...] = ()
+    expressions: MetricExpressions | None = None
     callbacks: Callbacks = field(default_factory=Callbacks)
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
@@ -224,8 +226,8 @@ class Training:
         with average.in_use() if average else nullcontext():
             row = self._row()
             self._keep_best(row)
-        self._learn_from(row)
         self._call("on_epoch", row)
+        self._learn_from(row)
         row |= self.callbacks.logged()
         self.at.close_epoch()
         self._record(row)
@@ -366,6 +368,7 @@ class Training:
                     batch,
                     step.loop,
                     step.band,
+                    expressions=self.expressions,
                 )
             self._call("on_validation", self.metrics)
         return self.metrics
