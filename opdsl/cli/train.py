@@ -85,6 +85,12 @@ def command(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", metavar="N", min=1, help="Train N runs with seeds one after the other."
+        ),
+    ] = None,
     device: Device = None,
     precision: PrecisionOption = None,
     sets: SetOption = None,
@@ -110,9 +116,13 @@ def command(
     here changes, where it may.
 
     Example: opdsl train --resume runs/darcy --epochs 30
+
+    Several seeds give the mean and the deviation of the errors.
+
+    Example: opdsl train specs/fno_darcy.op --seeds 3 --out runs/darcy
     """
     options = options_of(data, valid, test, epochs, device, precision)
-    if resume is not None:
+    if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
         program, resolved, run = resumable.program, resumable.resolved, resumable.run
     else:
@@ -123,6 +133,21 @@ def command(
         return
     if resolved.settings.data.path is None:
         raise _no_data(program)
+    if seeds is not None:
+        from opdsl.cli.seeds import folder_of, train_with_seeds
+
+        train_with_seeds(
+            program,
+            resolved,
+            folder_of(resume, out, program),
+            seeds,
+            resume=resume is not None,
+            options=options,
+            listener=lambda: _listener(quiet=quiet),
+            source=source,
+            as_json=as_json,
+        )
+        return
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 
