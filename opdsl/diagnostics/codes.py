@@ -185,6 +185,7 @@ CODES: dict[str, Code] = {
     "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),
     "OP0744": Code("the folder belongs to another sweep", "other-sweep", Exit.USAGE),
     "OP0745": Code("a sweep has no data to choose by", "no-choice", Exit.USAGE),
+    "OP0746": Code("a trial before training failed", "failed-trial", Exit.FAILED),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
     # losses
     "OP0700": Code("a loss names what the model does not have", "loss-name"),
