@@ -56,11 +56,10 @@ class WeightAverage:
         if not self.count:
             self.values = {k: x.detach().clone() for k, x in weights.items()}
         else:
-            ema = self.settings.kind == "ema"
-            mean = get_ema_multi_avg_fn(self.settings.decay) if ema else get_swa_multi_avg_fn()
+            ema, decay = self.settings.kind == "ema", self.settings.decay
+            mean = get_ema_multi_avg_fn(decay) if ema else get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]  # torch leaves them untyped
             current = [weights[k].detach() for k in self.values]
-            # torch divides by a tensor
-            mean([*self.values.values()], current, torch.tensor(self.count))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            mean([*self.values.values()], current, torch.tensor(self.count))  # torch divides by it
         self.count += 1
 
     @contextmanager

@@ -33,6 +33,7 @@ from opdsl.train.engine.step import TrainStep
 from opdsl.train.engine.training_forward import TrainingForward
 from opdsl.train.engine.weight_paths import freeze, parameters_of
 from opdsl.train.losses import LOSSES
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
 from opdsl.train.losses.objective.band import BandObjective
 from opdsl.train.losses.objective.named import NamedObjective
@@ -111,6 +112,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     symmetries: Sequence[Symmetry] = (),
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
+    expressions: MetricExpressions | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -135,6 +137,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
         callbacks: objects whose hooks the run calls.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
+        expressions: more metrics of the validation data.
 
     Returns:
         The result of the run.
@@ -144,8 +147,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
-            OP0671 statistics or maps do not suit the samples; OP0730, a path names no weight; OP0731, a
-            setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
+            OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
+            a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
             raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
@@ -184,6 +187,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             listener=listener or SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
+            expressions=expressions,
             callbacks=hooks,
         )
         stack.callback(training.listener.end)

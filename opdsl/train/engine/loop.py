@@ -24,7 +24,8 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     write_changes,
 )
-from opdsl.train.config.schema import Schedule, Settings
+from opdsl.train.config.optimization import Schedule
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.callbacks import (
     ActiveRun,
@@ -50,6 +51,7 @@ from opdsl.train.engine.train_state import (
     restore,
     weights_state,
 )
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
@@ -77,6 +79,7 @@ class Training:
     listener: Listener
     choice: str = ""
     symmetries: tuple[Symmetry, ...] = ()
+    expressions: MetricExpressions | None = None
     callbacks: Callbacks = field(default_factory=Callbacks)
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
@@ -243,7 +246,7 @@ class Training:
     def _learn_from(self, row: MetricsRow) -> None:
         """Let the errors of an epoch end the run, lower the rate or add modes."""
         settings, at = self.settings, self.at
-        if row["valid"] is not None:
+        if row["valid"] is not None and self.limit is None:
             error = score(row["valid"])
             waiting = Patience(at.stop_best, at.stop_waited)
             waiting.see(error, settings.stop.min_change)
@@ -365,6 +368,7 @@ class Training:
                     batch,
                     step.loop,
                     step.band,
+                    expressions=self.expressions,
                 )
             self._call("on_validation", self.metrics)
         return self.metrics

@@ -30,6 +30,7 @@ from opdsl.workflow.losses.values import (
     TermsValue,
     axes_with_ends,
     missing_derivatives,
+    space_axes,
 )
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _refuse_missing(
         if reason is not None:
             helps = ("take `rel_l2` or `l2`, which need no derivatives",)
             raise typing.fail("OP0704", f"{message}: {reason}", expr.span, helps=helps)
-        if "div" in name and value.channels % domain.dims:
-            message = f"`{name}` of {value.channels} channels on {domain.dims} axes"
+        if "div" in name and value.channels % space_axes(domain):
+            message = f"`{name}` of {value.channels} channels on {space_axes(domain)} axes"
             raise typing.fail("OP0705", message, expr.span)
         return
     if not (domain.regular and domain.dims):

@@ -52,12 +52,14 @@ class Typing:
     Attributes:
         graph: the model.
         names: equations and constants of its program; None for a graph without a program.
+        steps: whether outputs have steps in time.
         frames: calls of equations around the expression, the outermost first.
         scopes: their arguments and the modules of their equations, the outermost first.
     """
 
     graph: Graph
     names: FileNames | None = None
+    steps: bool = False
     frames: list[Span] = field(default_factory=list)
     scopes: list[tuple[Arguments, Module]] = field(default_factory=list)
     equations: list[tree.Equation] = field(default_factory=list)

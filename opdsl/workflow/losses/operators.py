@@ -15,6 +15,7 @@ from opdsl.workflow.losses.values import (
     WordValue,
     axis_of_time,
     missing_derivatives,
+    space_axes,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def operator(typing: Typing, expr: tree.Call, name: str) -> FunctionValue:
             are no vectors.
     """
     kind = OPERATORS[name]
-    options = typing.options(expr, ("order",) if kind.derivative else ())
+    known = ("order", "step") if name == "dt" else ("order",) if kind.derivative else ()
+    options = typing.options(expr, known)
     order = _order(typing, options.get("order"))
     usage = USAGE.get(name, f"{name}(u)")
     if name == "d":
@@ -54,7 +56,10 @@ def operator(typing: Typing, expr: tree.Call, name: str) -> FunctionValue:
         _refuse_no_time(typing, expr, value)
     channels = _channels(typing, expr, value, name)
     domain = value.domain if kind.derivative else VECTOR
-    node = Operator(name, tuple(x.node for x in values), value.domain.label, axes, order)
+    step = typing.number(options["step"]) if "step" in options else 1.0
+    if step <= 0:
+        raise typing.fail("OP0702", "the time between two steps is above 0", options["step"].span)
+    node = Operator(name, tuple(x.node for x in values), value.domain.label, axes, order, step)
     components = _components(value, name)
     return FunctionValue(node, domain, channels, components)
 
@@ -76,9 +81,9 @@ def _refuse_missing(
 
 
 def _refuse_no_time(typing: Typing, expr: tree.Call, value: FunctionValue) -> None:
-    if axis_of_time(value.domain) is None:
-        message = f"`{text_of(expr.args[0].value)}` has no axis of time"
-        helps = ("an axis of time is named `t` or `time`", "`d(u, x)` derives along any other axis")
+    if axis_of_time(value.domain) is None and not typing.steps:
+        message = f"`{text_of(expr.args[0].value)}` has no axis of time and no steps in time"
+        helps = ("an axis of time is named `t` or `time`", "steps are those of `rollout`")
         raise typing.fail("OP0703", message, expr.span, helps=helps)
 
 
@@ -116,11 +121,9 @@ def _order(typing: Typing, expr: tree.Expr | None) -> int | Literal["spectral"] 
 
 
 def _channels(typing: Typing, expr: tree.Call, value: FunctionValue, name: str) -> int:
-    dims, channels = value.domain.dims, value.channels
-    if value.domain.kind == "points":
-        dims = value.domain.ambient or dims
-    if name == "grad":
-        return channels * dims
+    dims, channels = space_axes(value.domain), value.channels
+    if name in {"grad", "velocity"}:
+        return _known_channels(typing, expr, value, name) * dims
     if name not in {"div", "curl"}:
         return channels
     if name == "curl" and dims not in {2, 3}:
@@ -133,9 +136,20 @@ def _channels(typing: Typing, expr: tree.Call, value: FunctionValue, name: str) 
     return channels if name == "curl" and dims == 3 else channels // dims
 
 
+def _known_channels(typing: Typing, expr: tree.Call, value: FunctionValue, name: str) -> int:
+    """Return the channels of a function; `velocity` needs a periodic plane or a sphere."""
+    domain = value.domain
+    plane = domain.regular and space_axes(domain) == 2
+    if name == "velocity" and not (domain.kind == "sphere" or plane):
+        message = f"`velocity` needs a plane or a sphere, and `{domain}` is neither"
+        raise typing.fail("OP0703", message, expr.span)
+    return value.channels
+
+
 def _components(value: FunctionValue, name: str) -> tuple[str, ...] | None:
     """Return the names of the channels of a result; those of a gradient are the axes."""
     if name == "grad":
-        axes = tuple(x.name for x in value.domain.axes)
+        time = axis_of_time(value.domain)
+        axes = tuple(x.name for i, x in enumerate(value.domain.axes) if i != time)
         return axes if value.channels == 1 and value.domain.regular else None
     return value.components if name in {"d", "dt", "laplace", "mean", "integrate"} else None

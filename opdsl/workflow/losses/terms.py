@@ -55,7 +55,7 @@ def typed_losses(
     loss, metrics = settings.loss, settings.eval.metrics
     needs_names = bool(metrics) or not (is_registered(loss) or function_name(loss))
     names = FileNames.of(file, folder) if file is not None and needs_names else None
-    typing = Typing(graph, names)
+    typing = Typing(graph, names, steps=settings.rollout is not None)
     errors: list[OpError] = []
     terms: Terms | None = None
     if function_name(loss) is None and not is_registered(loss):

@@ -132,6 +132,13 @@ def axis_of_time(domain: Domain) -> int | None:
     return next((i for i, x in enumerate(domain.axes) if x.name in TIME), None)
 
 
+def space_axes(domain: Domain) -> int:
+    """Return the number of components of a gradient: those of all axes but time."""
+    if domain.kind == "points":
+        return domain.ambient or domain.dims
+    return domain.dims - (axis_of_time(domain) is not None)
+
+
 def axes_with_ends(domain: Domain) -> tuple[int, ...]:
     """Return the axes of a grid that have a point at an end."""
     pairs = enumerate(zip(domain.periodic, domain.samplings, strict=True))

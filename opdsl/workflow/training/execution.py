@@ -20,6 +20,7 @@ from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
+from opdsl.train.engine.weight_paths import refuse_unknown_paths
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.trained import load_trained
@@ -35,6 +36,7 @@ from opdsl.workflow.folder.writing import (
     write_beginning,
     write_weights,
 )
+from opdsl.workflow.losses.run_losses import LossFunction, RunLosses, losses_of
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
@@ -66,6 +68,7 @@ def begin_run(
     callbacks: Sequence[Callback] = (),
     with_tests: bool = True,
     warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> TrainingSummary:
     """Train a new run, measure its errors and write its report.
 
@@ -79,6 +82,7 @@ def begin_run(
         callbacks: objects whose hooks the run calls.
         with_tests: whether to measure the errors on test data at the end.
         warn: receives warnings about the data.
+        loss: a function of Python, where the setting `loss` is its name.
 
     Raises:
         OpError: everything that can be wrong with data, settings, folder and machine.
@@ -87,7 +91,13 @@ def begin_run(
     refuse_used(run)
     hooks = checked_callbacks(callbacks)
     ready = prepare_run(
-        program, resolved, source=source, sources=sources, with_tests=with_tests, warn=warn
+        program,
+        resolved,
+        source=source,
+        sources=sources,
+        with_tests=with_tests,
+        warn=warn,
+        loss=loss,
     )
     with lock(run):  # a run in progress must keep its program
         write_beginning(run, program, resolved, ready.sets.division)
@@ -101,6 +111,7 @@ def begin_run(
         ready.sets,
         ready.frozen,
         ready.symmetries,
+        ready.losses,
         warn,
         hooks,
     )
@@ -117,6 +128,7 @@ class PreparedRun:
         symmetries: by which batches are transformed at random.
         start: the first weights that came from another run.
         frozen: the prediction that a band surrounds.
+        losses: the loss and the metrics, where they are expressions or a function of Python.
     """
 
     module: OperatorModule
@@ -124,6 +136,7 @@ class PreparedRun:
     symmetries: tuple[Symmetry, ...]
     start: WarmStart | None
     frozen: FrozenPart | None
+    losses: RunLosses
 
 
 def prepare_run(
@@ -134,28 +147,31 @@ def prepare_run(
     sources: Sources | None = None,
     with_tests: bool = True,
     warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> PreparedRun:
     """Check settings, data and model of a new run, and apply the model to a sample of each set.
 
     Args:
-        program, resolved, source, sources, with_tests, warn: as for `begin_run`.
+        program, resolved, source, sources, with_tests, warn, loss: as for `begin_run`.
 
     Raises:
         OpError: everything that can be wrong with data, settings and machine.
     """
     settings = resolved.settings
+    losses = losses_of(program, settings, loss)
     symmetries = declared_symmetries(program.graph, resolved)
     refuse_bad_transforms(program.graph, settings, symmetries)
     sets = RunSamples.read(program, settings, sources or Sources(), warn, with_tests=with_tests)
     train = sets.division.train
     refuse_bad_sizes(symmetries, train)
-    refuse_masked_functions(settings, symmetries, train, grid_axes(program.graph))
+    refuse_masked_functions(settings, symmetries, train, grid_axes(program.graph), losses)
     warn(tuple(symmetry_warnings(program.graph, symmetries, train)))
     module = _seeded(program, resolved)
+    refuse_unknown_paths(module, settings)
     start = warm_start(source, module) if source else None
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
     sets.try_(module)
-    return PreparedRun(module, sets, symmetries, start, frozen)
+    return PreparedRun(module, sets, symmetries, start, frozen, losses)
 
 
 def resume_run(
@@ -165,8 +181,14 @@ def resume_run(
     callbacks: Sequence[Callback] = (),
     with_tests: bool = True,
     warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> TrainingSummary:
     """Go on with a run, measure its errors and write its report. A finished run stays as it is.
+
+    Args:
+        resumable: the run.
+        listener, callbacks, with_tests, warn: as for `begin_run`.
+        loss: the function of Python with which the run was begun, if it was.
 
     Raises:
         OpError: as for `begin_run`.
@@ -177,6 +199,7 @@ def resume_run(
     callbacks = checked_callbacks(callbacks)
     if resumable.finished:
         return summary_of(run, resumable.about)
+    losses = losses_of(program, resolved.settings, loss)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
     symmetries = declared_symmetries(program.graph, resolved)
     sets = RunSamples.read(program, settings, resumable.sources, warn, with_tests=with_tests)
@@ -199,7 +222,7 @@ def resume_run(
             write_file(run / SETTINGS, settings_text(resolved).encode())
         write_about(run, _moved(resumable, sets.division) | {"finished": None})
     training = _Training(
-        program, resolved, run, module, sets, frozen, symmetries, warn, tuple(callbacks)
+        program, resolved, run, module, sets, frozen, symmetries, losses, warn, tuple(callbacks)
     )
     return training.train(listener, resume=True)
 
@@ -227,6 +250,7 @@ class _Training:
     sets: RunSamples
     frozen: FrozenPart | None
     symmetries: tuple[Symmetry, ...]
+    losses: RunLosses
     warn: Warn
     callbacks: tuple[Callback, ...] = ()
 
@@ -251,6 +275,8 @@ class _Training:
             choice=self.sets.division.choice,
             symmetries=self.symmetries,
             callbacks=self.callbacks,
+            objective=None if self.frozen else self.losses.objective,
+            expressions=self.losses.metrics,
         )
         return self._finish(outcome)
 
@@ -263,7 +289,14 @@ class _Training:
         trained = self.sets.division.train.resolution
         errors = {
             split: evaluate_sets(
-                self.module, best.normaliser, graph, some, settings, split, trained
+                self.module,
+                best.normaliser,
+                graph,
+                some,
+                settings,
+                split,
+                trained,
+                self.losses.metrics,
             )
             for split, some in sets.items()
         }

@@ -147,12 +147,15 @@ class OperatorKind:
 
 
 OPERATORS: dict[str, OperatorKind] = {
-    "grad": OperatorKind("the derivatives of each channel along each axis, channel by channel"),
+    "grad": OperatorKind(
+        "the derivatives of each channel along each axis but time, channel by channel"
+    ),
     "div": OperatorKind("the divergence of vector fields, whose components are channels"),
     "curl": OperatorKind("the curl: one channel in two dimensions, three in three"),
     "laplace": OperatorKind("the sum of the second derivatives of each channel"),
     "d": OperatorKind("`d(u, x)` the derivative along an axis, `d(u, x, y)` along several"),
-    "dt": OperatorKind("the derivative in time"),
+    "dt": OperatorKind("the derivative along the axis of time, or along the steps of a rollout"),
+    "velocity": OperatorKind("the velocity without divergence whose curl is the function"),
     "diffusion": OperatorKind("div(a grad(u)) in conservative form, for coefficients that jump", 2),
     "mean": OperatorKind("the mean of each channel over the domain", derivative=False),
     "integrate": OperatorKind("the integral of each channel over the domain", derivative=False),

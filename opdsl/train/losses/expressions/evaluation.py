@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values, match_packing
+from opdsl.nn.points.packed import Packed
 from opdsl.sampling import offset, spacings
 from opdsl.train.losses import LOSSES
 from opdsl.train.losses.expressions.broadcasting import (
@@ -48,6 +49,7 @@ from opdsl.train.metrics.norms import (
     wide,
 )
 from opdsl.train.physics.calculus import Calculus, Order
+from opdsl.train.physics.time import TIME_ORDER, step_derivative
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "-": torch.neg,
@@ -186,16 +188,26 @@ class BatchFunctions:
 
     def _operated(self, node: Operator) -> Values:
         args = [self.function(x) for x in node.args]
-        calculus = self.calculus(node.domain, node.order)
         tensors = [all_values(x) for x in args]
-        if node.name == "d":
-            return self._derivative(calculus, tensors[0], node.axes)
         if node.name == "dt":
-            time = self.domains[node.domain].time
-            assert time is not None  # the check has refused other domains
-            return calculus.d(tensors[0], time)
-        operator: Callable[..., Tensor] = getattr(calculus, node.name)
-        return operator(*tensors)
+            return self._in_time(node, tensors[0])
+        calculus = self.calculus(node.domain, node.order)
+        if node.name == "d":
+            result = self._derivative(calculus, tensors[0], node.axes)
+        else:
+            operator: Callable[..., Tensor] = getattr(calculus, node.name)
+            result = operator(*tensors)
+        packed = args[-1] if node.name not in {"mean", "integrate"} else None
+        return Packed(result, packed.sizes) if isinstance(packed, Packed) else result
+
+    def _in_time(self, node: Operator, u: Tensor) -> Tensor:
+        """Return the derivative along the axis of time, or along the steps of a rollout."""
+        time = self.domains[node.domain].time
+        if time is not None:
+            return self.calculus(node.domain, node.order).d(u, time)
+        steps = all_values(next(iter(self.batch.outputs.values()))).shape[1]
+        order = node.order if isinstance(node.order, int) else TIME_ORDER
+        return step_derivative(u.unflatten(0, (-1, steps)), node.step, order).flatten(0, 1)
 
     @staticmethod
     def _derivative(calculus: Calculus, u: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -83,6 +83,7 @@ class Operator:
         domain: the label of their domain.
         axes: along which `d` derives, one after the other.
         order: of finite differences, `spectral`, or None for the choice of the calculus.
+        step: the time between two steps of a rollout, for `dt`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Operator:
     domain: str
     axes: tuple[int, ...] = ()
     order: int | Literal["spectral"] | None = None
+    step: float = 1.0
 
 
 Node = Number | Leaf | Coordinate | Channels | Concat | Pointwise | Arithmetic | Operator

@@ -125,6 +125,16 @@ class MetricSums:
     totals: dict[str, list[float]] = field(default_factory=dict)
     counts: dict[str, list[int]] = field(default_factory=dict)
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether metrics take derivatives at points."""
+        return self.metrics.preparation is not None
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return the batch that the module is applied to."""
+        preparation = self.metrics.preparation
+        return batch if preparation is None else preparation(batch)
+
     def add(self, x: LossInputs) -> None:
         """Add a batch."""
         functions = BatchFunctions(x, self.metrics.domains)
@@ -133,7 +143,7 @@ class MetricSums:
             counts = self.counts.setdefault(text, [0] * len(terms))
             for i, term in enumerate(terms):
                 result = functions.errors(term.error)
-                kept = torch.where(result.counted, result.errors, 0.0)
+                kept = torch.where(result.counted, result.errors.detach(), 0.0)
                 totals[i] += float(kept.sum(dtype=_sum_dtype(kept)))
                 counts[i] += int(result.counted.sum())
 
