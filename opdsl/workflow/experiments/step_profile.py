@@ -16,7 +16,6 @@ from opdsl.lower.module import OperatorModule
 from opdsl.workflow.training.own_loop import PreparedTraining
 
 REPEATS = 5  # runs of each node, of which the median counts
-REST = "(loss, normalisation, optimizer)"
 
 
 @dataclass(frozen=True, slots=True)
