@@ -22,6 +22,7 @@ from opdsl.workflow.training.own_loop import PreparedTraining
 LOWEST, HIGHEST = 1e-7, 10.0  # learning rates of the range test
 SMOOTHING = 0.9  # decay rate of the running mean of the loss
 DIVERGED = 4.0  # the test ends where the smoothed loss is this many times the least one
+LEAST_FALL = 0.03  # by this part the loss has to fall, which random batches do not explain
 SKIPPED = 10  # first and last rates that cannot be the steepest: the mean is not settled there
 TIMED = 5  # steps of a dry run that are timed, after one that is not
 
@@ -202,7 +203,7 @@ def _steepest(rates: list[float], losses: list[float]) -> float:
     least = min(range(len(losses)), key=losses.__getitem__, default=0)
     slopes = {i: losses[i + 1] - losses[i - 1] for i in range(SKIPPED, least)}
     best = min(slopes, key=slopes.__getitem__, default=None)
-    if best is None or slopes[best] >= 0:
+    if best is None or losses[least] > (1 - LEAST_FALL) * losses[SKIPPED]:
         message = "the loss falls at no learning rate"
         notes = ("the range test needs a loss that falls before it explodes",)
         helps = ("see whether the model can learn at all: `--overfit 4`",)

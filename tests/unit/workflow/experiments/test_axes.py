@@ -1,6 +1,7 @@
 """Axes of a sweep: their values are those that the text says, and wrong texts are refused."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_commas_separate_values_outside_brackets_and_quotes(text, values):
 def test_a_logarithmic_range_has_equal_ratios():
     values = [float(x) for x in parse_axis("optimizer.lr=log(1e-4, 1e-2, 8)").values]
     assert (values[0], values[-1], len(values)) == (1e-4, 1e-2, 8)
-    ratios = [b / a for a, b in zip(values, values[1:], strict=False)]
+    ratios = [b / a for a, b in pairwise(values)]
     assert all(math.isclose(x, 100 ** (1 / 7), rel_tol=1e-4) for x in ratios)
 
 
