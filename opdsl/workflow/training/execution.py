@@ -22,6 +22,7 @@ from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
 from opdsl.train.engine.weight_paths import refuse_unknown_paths
 from opdsl.train.loggers import refuse_missing
+from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.log_thread import log_threads
@@ -38,7 +39,7 @@ from opdsl.workflow.folder.writing import (
     write_beginning,
     write_weights,
 )
-from opdsl.workflow.losses.run_losses import LossFunction, RunLosses, losses_of
+from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries

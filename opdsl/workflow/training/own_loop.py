@@ -23,6 +23,7 @@ from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
 from opdsl.train.engine.symmetries import RandomSymmetries
+from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of, measure
 from opdsl.train.scaling.normalise import Normaliser
@@ -30,7 +31,7 @@ from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.errors import Warn, ignore, warn_in_python
-from opdsl.workflow.losses.run_losses import LossFunction, with_function_name
+from opdsl.workflow.losses.run_losses import with_function_name
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.evaluation import grid_axes, latitude_samplings

@@ -62,7 +62,7 @@ class ExpressionObjective(Objective):
         results = [functions.errors(term.error) for term in self.terms]
         values = [mean_where(r.errors, r.counted) for r in results]
         texts = [term.text for term in self.terms]
-        factors = {}
+        factors: Mapping[str, float] = {}
         if self.balance is not None:
             factors = self.balance.weights(
                 {k: float(v.detach()) for k, v in zip(texts, values, strict=True)}
