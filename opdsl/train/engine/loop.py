@@ -113,7 +113,7 @@ class Training:
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
         parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
