@@ -14,8 +14,8 @@ Train an operator on arrays of your own, and use it::
     print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
 
 Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
-Data and runs: `open_dataset`, `train`, `resume`, `open_run`; a `Run` has `predict`, `evaluate`,
-`calibrate` and `report`. What is wrong is raised as `OpError`; nothing here prints.
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `compare`; a `Run` has `predict`,
+`evaluate`, `calibrate` and `report`. What is wrong is raised as `OpError`; nothing here prints.
 """
 
 import os
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
+    from opdsl.workflow.comparison.compare import Comparison, compare
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
     from opdsl.workflow.export import export
@@ -47,6 +48,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
+    "Comparison",
     "Diagnostic",
     "EpochRecord",
     "Geometry",
@@ -58,6 +60,7 @@ __all__ = [
     "Run",
     "__version__",
     "check",
+    "compare",
     "compile",
     "diff",
     "export",
@@ -73,6 +76,7 @@ __all__ = [
 
 HOMES = {
     "ArgumentError": "opdsl.workflow.errors",
+    "Comparison": "opdsl.workflow.comparison.compare",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",
@@ -83,6 +87,7 @@ HOMES = {
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
     "check": "opdsl.compiler",
+    "compare": "opdsl.workflow.comparison.compare",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
     "export": "opdsl.workflow.export",

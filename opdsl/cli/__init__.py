@@ -77,6 +77,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "train": "train.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
+    "compare": "compare.command",
     "calibrate": "calibrate.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",

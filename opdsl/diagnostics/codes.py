@@ -178,6 +178,7 @@ CODES: dict[str, Code] = {
     "OP0685": Code("a file has another layout", "other-layout", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    "OP0770": Code("there are too few runs to compare", "too-few-runs", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
