@@ -75,10 +75,13 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "compile": "compile.command",
     "export": "export.command",
     "train": "train.command",
+    "sweep": "sweep.command",
+    "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "compare": "compare.command",
     "calibrate": "calibrate.command",
+    "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",
         {"neuralop": "import_.neuralop"},

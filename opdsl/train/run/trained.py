@@ -53,7 +53,28 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Weights
     Raises:
         OpError: OP0627 no run, OP0621 all damaged, OP0626 the weights do not fit the module.
     """
-    state = trained_state(run, which)
+    return _load(run, trained_state(run, which), module)
+
+
+def load_published(run: Path, module: nn.Module) -> WeightsInfo:
+    """Put the weights of `model.safetensors` into `module`; checkpoints are not looked at.
+
+    Args:
+        run: the folder.
+        module: of the same program.
+
+    Raises:
+        OpError: OP0627 no weights, OP0621 damaged, OP0626 the weights do not fit the module;
+            OP0628, the folder contains a link.
+    """
+    refuse_links(run)
+    state = _published(run)
+    if state is None:
+        raise fault("OP0627", f"there is no `{WEIGHTS}`", file=str(run))
+    return _load(run, state, module)
+
+
+def _load(run: Path, state: State, module: nn.Module) -> WeightsInfo:
     refuse_malformed(state, run)
     try:
         module.load_state_dict(state["module"])
@@ -69,6 +90,8 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Weights
 def trained_state(run: Path, which: Which = "best") -> State:
     """Read the newest undamaged checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
 
+    With the setting `average`, `module` has the mean of the weights.
+
     The best weights are also those of `model.safetensors`, where there are no checkpoints.
 
     Raises:
@@ -83,7 +106,14 @@ def trained_state(run: Path, which: Which = "best") -> State:
     if state is None:
         helps = ("`opdsl train PROGRAM --out FOLDER` makes one",)
         raise fault("OP0627", "there are no weights of a run", file=str(run), helps=helps)
-    return state
+    with malformed(run):
+        return _with_mean(state)
+
+
+def _with_mean(state: State) -> State:
+    """Return a state whose module has the mean of the weights, where the run took one."""
+    mean = state.get("average") or {}
+    return state | {"module": {**state["module"], **mean["values"]}} if mean else state
 
 
 def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:

@@ -14,12 +14,13 @@ from opdsl.lower.module import OperatorModule
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.precision import PrecisionPolicy, policy_of
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.run.metrics_log import read_metrics
+from opdsl.train.run.trained import WeightsInfo
 from opdsl.workflow.datasets.reading.in_memory import TrainingData
 from opdsl.workflow.errors import Warn, warn_in_python
-from opdsl.workflow.folder.reading import read_run_folder
+from opdsl.workflow.folder.reading import RunFolder, read_run_folder
 from opdsl.workflow.folder.weights import trained_module
 from opdsl.workflow.programs.overrides import option
 from opdsl.workflow.runs.calibration import (
@@ -255,6 +256,30 @@ class Run:
 
         return write_report_of(self, data, None if out is None else Path(out), warn)
 
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the run as a published model, which `opdsl.from_pretrained` opens.
+
+        The folder has the program, the weights, the settings, the errors, a model card with the
+        diagram, and the hash of every file. Of paths on this machine only names of files are in it.
+
+        Args:
+            folder: empty, or does not exist.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OpError: OP0624, the folder is not empty; OP0625, a file cannot be written.
+
+        >>> import opdsl
+        >>> folder = opdsl.open_run(RUN).save_pretrained(FOLDER / "published")
+        >>> sorted(x.name for x in folder.iterdir())[:3]
+        ['README.md', 'diagram.svg', 'metrics.jsonl']
+        """
+        from opdsl.workflow.publishing.saving import save_pretrained
+
+        return save_pretrained(self, folder)
+
     def __repr__(self) -> str:
         when = "" if self.epoch is None else f" of epoch {self.epoch}"
         folder = str(self.folder)
@@ -312,6 +337,17 @@ def open_run(
     settings = _with_coordinates(settings, coordinates)
     policy = policy_of(settings.precision, device_of(device))
     module, info = trained_module(content.folder, content.graph, last=last)
+    return run_of(content, settings, policy, module, info)
+
+
+def run_of(
+    content: RunFolder,
+    settings: Settings,
+    policy: PrecisionPolicy,
+    module: OperatorModule,
+    info: WeightsInfo,
+) -> Run:
+    """Make the run of a folder from its module with weights, which is moved to its device."""
     calibration = stored_calibration(content.folder)
     notes: tuple[str, ...] = ()
     if calibration is not None and calibration.weights != weights_of(module):

@@ -1,0 +1,1 @@
+"""Publish a trained model as a folder that others open without running code of it."""
