@@ -14,8 +14,8 @@ Train an operator on arrays of your own, and use it::
     print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
 
 Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
-Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`, `compare`; a `Run` has
-`predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`, `compare`; a `Run`
+has `predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
 `OpError`; nothing here prints.
 """
 
