@@ -186,6 +186,7 @@ CODES: dict[str, Code] = {
     "OP0745": Code("a sweep has no data to choose by", "no-choice", Exit.USAGE),
     "OP0746": Code("a trial before training failed", "failed-trial", Exit.FAILED),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    "OP0770": Code("there are too few runs to compare", "too-few-runs", Exit.USAGE),
     # losses
     "OP0700": Code("a loss names what the model does not have", "loss-name"),
     "OP0701": Code("a loss has no such function", "loss-function"),
