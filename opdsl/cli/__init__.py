@@ -78,6 +78,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",
+    "compress": "compress.command",
     "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",
