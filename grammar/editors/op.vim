@@ -7,6 +7,7 @@ syntax keyword op_declaration edition
 syntax keyword op_declaration import
 syntax keyword op_declaration from
 syntax keyword op_declaration const
+syntax keyword op_declaration equation
 syntax keyword op_declaration block
 syntax keyword op_declaration model
 syntax keyword op_declaration train

@@ -17,7 +17,7 @@ class OpLexer(RegexLexer):
             (r"#.*$", Comment.Single),
             (r'"""[^"]*(?:"{1,2}[^"]+)*"""', String.Doc),
             (r'"(?:[^"\\\n]|\\.)*"', String.Double),
-            (words(("edition", "import", "from", "const", "block", "model", "train", "domain", "dim", "param", "input", "output", "require", "feedback"), prefix=r"\b", suffix=r"\b"), Keyword.Declaration),
+            (words(("edition", "import", "from", "const", "equation", "block", "model", "train", "domain", "dim", "param", "input", "output", "require", "feedback"), prefix=r"\b", suffix=r"\b"), Keyword.Declaration),
             (words(("repeat", "residual", "if", "then", "else", "as", "shared"), prefix=r"\b", suffix=r"\b"), Keyword),
             (words(("and", "or", "not"), prefix=r"\b", suffix=r"\b"), Operator.Word),
             (words(("true", "false"), prefix=r"\b", suffix=r"\b"), Keyword.Constant),

@@ -75,6 +75,8 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "compile": "compile.command",
     "export": "export.command",
     "train": "train.command",
+    "sweep": "sweep.command",
+    "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",

@@ -41,8 +41,13 @@ def metrics_table(rows: Sequence[Mapping[str, Any]]) -> str:
         for x in rows
         if x.get("steps")
     ]
+    more = [
+        f"{text}, {x['set']}: {_cell(y)}"
+        for x in rows
+        for text, y in (x.get("expressions") or {}).items()
+    ]
     return "\n".join(
-        [table([tuple(heads.values()), *cells]), *steps, *missing_interpolations(rows)]
+        [table([tuple(heads.values()), *cells]), *steps, *more, *missing_interpolations(rows)]
     )
 
 

@@ -111,7 +111,7 @@ def command(
 
     Example: opdsl train --resume runs/darcy --epochs 30
     """
-    options = _options(data, valid, test, epochs, device, precision)
+    options = options_of(data, valid, test, epochs, device, precision)
     if resume is not None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
         program, resolved, run = resumable.program, resumable.resolved, resumable.run
@@ -208,7 +208,7 @@ def _nothing_to_do(resumable: ResumableRun) -> str:
     )
 
 
-def _options(
+def options_of(
     data: str | None,
     valid: str | None,
     test: list[str] | None,

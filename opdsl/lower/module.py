@@ -32,11 +32,13 @@ from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.lower.recompute import Wanted, segments
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
+from opdsl.nn.spectral.mode_gradients import gradient_by_mode
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
 CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
@@ -63,6 +65,7 @@ class OperatorModule(Branch):
         fuse: whether subgraphs run as one operation; None: the plan decides.
         constant_values: numbers of the values that depend on no input, whose batch is one.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
+        recomputed: whether results of the node at a path are computed again for the gradient.
         timer: measures times for the plan; None: they are predicted. See `autotune`.
     """
 
@@ -76,6 +79,7 @@ class OperatorModule(Branch):
         self.ends = frozenset(x.fused.fusion.end for x in self.units if x.fused is not None)
         self.latest: KernelPlan | None = None
         self.timer: Timer | None = None
+        self.recomputed: Wanted | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
         self.results = tuple((x, value_number(graph, x.source)) for x in graph.outputs)
@@ -171,6 +175,22 @@ class OperatorModule(Branch):
             if isinstance(x, LimitsModes):
                 limits = (modes,) * len(x.modes) if isinstance(modes, int) else modes
                 x.limit(None if limits is None else tuple(limits))
+
+    def gradient_by_mode(self) -> Tensor | None:
+        """Sum the squared gradients of spectral convolutions by mode; see `gradient_by_mode`."""
+        return gradient_by_mode(self, self.greatest_modes)
+
+    def recompute(self, wanted: Wanted | None) -> None:
+        """Compute results of nodes again for the gradient in training, instead of keeping them.
+
+        Args:
+            wanted: whether those of the node at a path are; None: all results are kept.
+        """
+        self.recomputed = wanted
+
+    def _recomputed_now(self) -> Wanted | None:
+        differentiated = self.training and torch.is_grad_enabled()
+        return self.recomputed if differentiated and not torch.compiler.is_compiling() else None
 
     def autotune(self, timings: Timings | None = None) -> None:
         """Measure the kernels once at each new resolution and batch, and use the fastest.
@@ -311,7 +331,7 @@ class OperatorModule(Branch):
         count, first = len(self.graph.inputs), representative(arguments[0])
         asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
 
-        def run(step: NodeStep, keywords: StepArguments) -> Tensor:
+        def run(step: NodeStep, keywords: StepArguments, values: Sequence[Any]) -> Tensor:
             extra = dict(keywords)
             if step.source:
                 # blocks without inputs compute real numbers
@@ -322,14 +342,18 @@ class OperatorModule(Branch):
 
         values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
-        for unit in self.units:
+
+        def run_unit(unit: Unit, values: list[Any]) -> None:
             if not unit.run_fused(values, fused):
                 for i in unit.steps:
-                    values[count + i] = run(self.steps[i], calls[i])
+                    values[count + i] = run(self.steps[i], calls[i], values)
                     for n in unit.within.intersection(self.steps[i].dead_after):
                         values[n] = None
             for n in unit.dead_after:
                 values[n] = None
+
+        for segment in segments(self.units, self.steps, count, self._recomputed_now()):
+            segment.run(run_unit, values)
         result = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results

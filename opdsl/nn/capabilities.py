@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -17,6 +20,19 @@ class LimitsModes(Protocol):
 
     def limit(self, modes: tuple[int, ...] | None) -> None:
         """Use only the modes up to `modes`, one number for each axis; None: all modes."""
+
+
+@runtime_checkable
+class HasGradientByMode(Protocol):
+    """A layer with weights for Fourier modes that tells their gradients apart."""
+
+    def gradient_by_mode(self) -> Tensor | None:
+        """Sum the squares of the gradient by the least limit at which a weight takes part.
+
+        Returns:
+            (greatest mode + 1,) in float64 on the CPU; None where the weights are products of
+            factors, which belong to all modes.
+        """
 
 
 @runtime_checkable

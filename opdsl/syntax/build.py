@@ -72,6 +72,17 @@ class TreeBuilder:
         kids = node.children
         return t.Const(self._ident(kids[1]), self.expr(kids[3]), self._doc(kids), self.span(node))
 
+    def _equation(self, node: ParseNode) -> t.Equation:
+        kids = node.children
+        args = tuple(self._equation_arg(x) for x in kids if is_tree(x, "equation_arg"))
+        sign = next(i for i, x in enumerate(kids) if is_token(x, "EQUAL"))
+        name, value, doc = self._ident(kids[1]), self.expr(kids[sign + 1]), self._doc(kids)
+        return t.Equation(name, args, value, doc, self.span(node))
+
+    def _equation_arg(self, node: ParseNode) -> t.EquationArg:
+        kids = node.children
+        return t.EquationArg(self._ident(kids[0]), self._value(kids), self.span(node))
+
     def _block(self, node: ParseNode) -> t.Definition:
         return self._definition("block", node)
 

@@ -346,6 +346,26 @@ class Const:
 
 
 @record
+class EquationArg:
+    """An argument of an equation, with its value where a call may leave it out: `f = 1`."""
+
+    name: Ident
+    value: Expr | None
+    span: Span
+
+
+@record
+class Equation:
+    """A function of losses and metrics: `equation darcy(a, u, f = 1) = -div(a * grad(u)) - f`."""
+
+    name: Ident
+    args: tuple[EquationArg, ...]
+    value: Expr
+    doc: Doc | None
+    span: Span
+
+
+@record
 class Definition:
     """A definition: `block Name { ... }` or `model Name { ... }`."""
 
@@ -385,7 +405,7 @@ class Train:
     span: Span
 
 
-Item = Import | Const | Definition | Train
+Item = Import | Const | Equation | Definition | Train
 
 
 @record

@@ -29,6 +29,10 @@ def _item(node: t.Item) -> str:
             return _import(node)
         case t.Const():
             return f"const {node.name.text} = {expr(node.value)}{_doc(node.doc)}"
+        case t.Equation():
+            args = ", ".join(f"{x.name.text}{_value(x.value)}" for x in node.args)
+            head = f"equation {node.name.text}({args})"
+            return f"{head} = {expr(node.value, EXPR)}{_doc(node.doc)}"
         case t.Definition():
             return _braced(f"{node.keyword} {node.name.text}{_doc(node.doc)}", node.body)
         case t.Train():

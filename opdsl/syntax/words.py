@@ -5,7 +5,7 @@ A word in any of these sets is reserved: it can never be a name.
 
 EDITION = 2026
 
-ITEMS = ("edition", "import", "from", "const", "block", "model", "train")
+ITEMS = ("edition", "import", "from", "const", "equation", "block", "model", "train")
 STATEMENTS = ("domain", "dim", "param", "input", "output", "require", "feedback")
 STAGES = ("repeat", "residual")
 OPERATORS = ("and", "or", "not")

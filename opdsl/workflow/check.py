@@ -47,11 +47,22 @@ def check_file(
         has_model = bool(models(check_result.file))
         diagnostics |= dict.fromkeys(check_result.diagnostics)
         if check_result.graph:
-            diagnostics |= dict.fromkeys(_errors_of_settings(check_result))
+            diagnostics |= dict.fromkeys(_errors_of_settings(check_result, folder))
+            diagnostics |= dict.fromkeys(_errors_of_equations(check_result, folder))
     return [x for x in diagnostics if has_model or x.code != NO_MODEL]
 
 
-def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
+def _errors_of_equations(checked: CheckResult, folder: Path) -> Iterator[Diagnostic]:
+    from opdsl.syntax.tree import Equation
+
+    if any(isinstance(x, Equation) for x in checked.file.items):
+        from opdsl.workflow.losses.terms import check_equations
+
+        for error in check_equations(checked.file, checked.sound(), folder):
+            yield from error.diagnostics
+
+
+def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnostic]:
     settings = train_settings(checked)
     if not settings:
         return  # the models of the settings take a while to import
@@ -69,6 +80,10 @@ def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
             from opdsl.workflow.programs.transforms import refuse_bad_transforms
 
             refuse_bad_transforms(graph, given, symmetries)
+        if any(x.path in {("loss",), ("eval", "metrics")} for x in settings):
+            from opdsl.workflow.losses.terms import typed_losses
+
+            typed_losses(graph, given, checked.file, folder)
     except OpError as error:
         yield from error.diagnostics
 

@@ -17,7 +17,7 @@ from opdsl.elaborate.evaluate.problems import Poisoned, Problems
 from opdsl.elaborate.evaluate.values import Value
 from opdsl.files import read_text
 from opdsl.syntax.parser import SIZE, parse
-from opdsl.syntax.tree import Const, Definition, File, Import
+from opdsl.syntax.tree import Const, Definition, Equation, File, Import
 
 DEPTH = 16  # imports of imports; more is a mistake
 
@@ -37,6 +37,7 @@ class Module:
     """A file and the definitions that its names mean, its own and the imported ones.
 
     Attributes:
+        equations: functions of losses and metrics by name, with the modules that define them.
         aliases: whole modules by name (`import std.fourier as f`).
         lost: names whose statement or import failed; they are not reported again.
         busy: its constants that are being evaluated, the outermost first.
@@ -45,6 +46,7 @@ class Module:
     file: File
     definitions: dict[str, tuple[Module, Definition]] = field(default_factory=dict)
     consts: dict[str, NamedConstant] = field(default_factory=dict)
+    equations: dict[str, tuple[Module, Equation]] = field(default_factory=dict)
     aliases: dict[str, Module] = field(default_factory=dict)
     imported: dict[str, Span] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -71,19 +73,22 @@ class Loader:
             match item:
                 case Import():
                     self._import(module, item, folder)
-                case Definition():
+                case Definition() | Equation():
                     self._define(module, item)
                 case Const():
                     module.consts[item.name.text] = NamedConstant(item, module)
         return module
 
-    def _define(self, module: Module, item: Definition) -> None:
+    def _define(self, module: Module, item: Definition | Equation) -> None:
         name = item.name.text
         first = module.imported.get(name)
-        if name in module.definitions and first is None:
-            first = module.definitions[name][1].name.span
+        defined = module.definitions.get(name) or module.equations.get(name)
+        if defined and first is None:
+            first = defined[1].name.span
         if first is not None:
             self._twice(name, first, item.name.span)
+        elif isinstance(item, Equation):
+            module.equations[name] = (module, item)
         else:
             module.definitions[name] = (module, item)
 
@@ -106,10 +111,14 @@ class Loader:
             alias = item.alias or item.path[-1]
             module.aliases[alias.text] = source
         for name in item.names:
-            if name.text in module.definitions:
-                self._twice(name.text, module.imported[name.text], name.span)
+            if defined := module.definitions.get(name.text) or module.equations.get(name.text):
+                first = module.imported.get(name.text, defined[1].name.span)
+                self._twice(name.text, first, name.span)
             elif name.text in source.definitions:
                 module.definitions[name.text] = source.definitions[name.text]
+                module.imported[name.text] = name.span
+            elif name.text in source.equations:
+                module.equations[name.text] = source.equations[name.text]
                 module.imported[name.text] = name.span
             elif name.text in source.consts:
                 module.consts[name.text] = source.consts[name.text]
@@ -118,7 +127,7 @@ class Loader:
                 self._missing(name.text, name.span, item, source)
 
     def _missing(self, name: str, span: Span, item: Import, source: Module) -> None:
-        names = sorted(source.definitions)
+        names = sorted(source.definitions | source.equations)
         self.problems.fail(
             "OP0202",
             f"`{item.source_span.text}` has no block `{name}`",

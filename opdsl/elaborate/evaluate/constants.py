@@ -14,7 +14,8 @@ from opdsl.syntax import tree
 def constant(expr: tree.Expr) -> object:
     """Return the plain value of an expression of literals: number, truth value, text, list.
 
-    A call such as `reflect(x)`, alone or in a list, stays a text, see `CallText`.
+    A call such as `reflect(x)`, or arithmetic of calls, alone or in a list, stays a text, see
+    `CallText`.
 
     Raises:
         OpError: OP0209, the expression is no constant; OP0212, it is too large or not finite.
@@ -62,12 +63,25 @@ def _evaluated(expr: tree.Expr) -> Value | None:
 
 
 def _item(expr: tree.Expr) -> Value | None:
-    """Return the value of a setting or of an item of a list, which may be a call."""
-    if not isinstance(expr, tree.Call):
-        return _constant(expr)
+    """Return the value of a setting or of an item of a list, which may be made of calls."""
+    value = None if isinstance(expr, tree.Call) else _constant(expr)
+    if value is not None or not _has_call(expr):
+        return value
     from opdsl.syntax.unparse import expr as text_of
 
     return CallText(text_of(expr))
+
+
+def _has_call(expr: tree.Expr) -> bool:
+    """Return whether an expression is a call, or arithmetic of calls: `2 * f(u) + g(u)`."""
+    match expr:
+        case tree.Call():
+            return True
+        case tree.Unary():
+            return _has_call(expr.value)
+        case tree.Binary():
+            return _has_call(expr.left) or _has_call(expr.right)
+    return False
 
 
 def _arithmetic(expr: tree.Binary) -> Value | None:

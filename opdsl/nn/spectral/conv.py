@@ -17,6 +17,7 @@ from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.convolve import KERNELS
 from opdsl.nn.spectral.factors import FACTORS, Factored
+from opdsl.nn.spectral.mode_gradients import squares_by_limit
 from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
 from opdsl.nn.spectral.transforms import (
     inverse_truncated_dft_parts,
@@ -140,6 +141,14 @@ class SpectralConv(nn.Module):
             raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
         pairs = zip(modes or (), self.modes, strict=False)
         self.active_modes = None if modes is None else tuple(min(a, m) for a, m in pairs)
+
+    def gradient_by_mode(self) -> Tensor | None:
+        """Return the squared gradient of R by frequency; see `opdsl.nn.capabilities`."""
+        if not isinstance(self.weight, Tensor):
+            return None
+        bands = frequencies(self.modes, self.layout, real=self.real)
+        limits = [[abs(k) for k in band] for band in bands]
+        return squares_by_limit(self.weight.grad, limits, max(self.modes))
 
     def bands(self) -> Bands:
         """Return the frequencies of each axis that are in use; see `limit`."""

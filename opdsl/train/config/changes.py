@@ -73,7 +73,7 @@ def on_resume(key: str) -> str:
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten `{"optimizer": {"lr": 1}}` to `{"optimizer.lr": 1}`; all values are those of JSON."""
-    sections = {s: v for s, v in settings.items() if isinstance(v, dict) and s != KEYED}
+    sections = {s: v for s, v in settings.items() if isinstance(v, dict) and s not in KEYED}
     flattened = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
     return {k: v for k, v in settings.items() if k not in sections} | flattened
 

@@ -16,11 +16,25 @@ MOVED = Field(json_schema_extra={"resume": "moved"})
 
 Portion = Annotated[float, Field(gt=0, lt=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 def nothing(value: Any) -> Any:
     """Convert the word `none` of a program to None, as if the setting were left out."""
     return None if value == "none" else value
+
+
+def texts(value: Any) -> Any:
+    """Convert one text to a list of it, `none` to an empty list, and calls to plain texts."""
+    if value is None or value == "none":
+        return []
+    values = [value] if isinstance(value, str) else value
+    return (
+        [str(x) if isinstance(x, str) else x for x in values] if isinstance(values, list) else value
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,17 @@ from pydantic.fields import FieldInfo
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_mean
 from opdsl.setting import CallText, Setting
-from opdsl.train.config.schema import Settings, kinds_that_use, uses
+from opdsl.train.config.combinations import conflicts
+from opdsl.train.config.kinds import WITH_KINDS, kinds_that_use, uses
+from opdsl.train.config.optimization import ParameterGroup
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.section import MemberOf, Section
 
 SettingPath = tuple[str, ...]
 
 DEFAULT = "default"
-WITH_KINDS = ("optimizer", "schedule")  # sections with settings that only some kinds use
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
-KEYED = "transforms"  # the setting whose keys are inputs and outputs
+KEYED = ("transforms", "groups")  # settings whose keys are names of the user's own
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
         raise OpError(*faults)
     last = _last(settings_in_order)
     settings = Settings.model_validate(_tree(last))
-    if late := _warmup_fault(settings, last):
-        raise OpError(late)
+    late = [_warmup_fault(settings, last), *_combination_faults(settings, last)]
+    if any(late):
+        raise OpError(*filter(None, late))
     return ResolvedSettings(settings, {key: _origin(last, key) for key, _ in settings.rows()})
 
 
@@ -95,13 +98,14 @@ def _takes_keys(path: SettingPath) -> bool:
 
 def _takes_calls(path: SettingPath) -> bool:
     """Return whether the texts of a setting are calls: `reflect(x)`, `clip(0, 1)`, `sample(a)`."""
-    return path[0] in {"symmetries", KEYED} or path == ("normalise", "outputs")
+    known = {("normalise", "outputs"), ("loss",), ("eval", "metrics")}
+    return path[0] in {"symmetries", "transforms"} or path in known
 
 
 def _unknown(given: Setting) -> Diagnostic | None:
     """Return OP0603 if the path names no setting."""
-    if given.path[0] == KEYED:
-        return _no_such_key(given, 2, {}) if len(given.path) > 2 else None
+    if given.path[0] in KEYED:
+        return _unknown_below_name(given)
     for depth, key in enumerate(given.path[:2]):
         fields = _fields(given.path[:depth])
         if key not in fields:
@@ -109,6 +113,16 @@ def _unknown(given: Setting) -> Diagnostic | None:
     if len(given.path) > 2 and not _takes_keys(given.path):
         return _no_such_key(given, 2, {})
     return None
+
+
+def _unknown_below_name(given: Setting) -> Diagnostic | None:
+    """Return OP0603 if the path behind a name of the user's own names no setting."""
+    known = ParameterGroup.model_fields if given.path[0] == "groups" else {}
+    if len(given.path) < 3 or (len(given.path) == 3 and given.path[2] in known):
+        return None
+    if len(given.path) > 3 and given.path[2] in known:
+        return _no_such_key(given, 3, {})
+    return _no_such_key(given, 2, known)
 
 
 def _no_such_key(given: Setting, depth: int, known: Mapping[str, FieldInfo]) -> Diagnostic:
@@ -188,7 +202,7 @@ def _diagnostic(
 def _allowed(path: SettingPath) -> str:
     """Describe the values that a setting takes: `a number above 0`, `one of h1, l2`."""
     schema = Settings.model_json_schema()
-    for key in path[: 1 if path[0] == KEYED else 2]:
+    for key in path[: 1 if path[0] in KEYED else 2]:
         schema = _schema_of(schema["properties"][key], Settings.model_json_schema()["$defs"])
     return " or ".join(_in_words(schema))
 
@@ -306,3 +320,16 @@ def _warmup_fault(settings: Settings, last: Mapping[SettingPath, Setting]) -> Di
     setting = last["schedule", "warmup"]
     message = f"`schedule.warmup` is {warmup:g} epochs, but the run has only {epochs}"
     return _diagnostic("OP0604", message, setting, setting.span, [f"at most {epochs}"])
+
+
+def _combination_faults(
+    settings: Settings, last: Mapping[SettingPath, Setting]
+) -> Iterator[Diagnostic]:
+    """Yield OP0731 for each pair of settings that exclude each other."""
+    for key, message, help_text in conflicts(settings):
+        path = tuple(key.split("."))
+        given = [x for p, x in last.items() if p[: len(path)] == path]
+        if given:
+            yield _diagnostic("OP0731", message, given[-1], given[-1].span, [help_text])
+        else:
+            yield Diagnostic("OP0731", message, (), (), (Help(help_text),))

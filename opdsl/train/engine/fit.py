@@ -12,23 +12,31 @@ from functools import partial
 from pathlib import Path
 
 from torch import nn
-from torch.optim import Optimizer
 
 from opdsl.diagnostics import fault
 from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.averages import WeightAverage
+from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
+from opdsl.train.engine.recompute import recomputed_parts, recomputes_calls
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.losses import LOSSES, Loss
+from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.engine.weight_paths import freeze, parameters_of
+from opdsl.train.losses import LOSSES
+from opdsl.train.losses.expressions.objective import MetricExpressions
+from opdsl.train.losses.objective import Objective
+from opdsl.train.losses.objective.band import BandObjective
+from opdsl.train.losses.objective.named import NamedObjective
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of
 from opdsl.train.metrics.norms import GridAxes
@@ -44,7 +52,7 @@ from opdsl.train.scaling.statistics import PointRules
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """Result of a finished run; the module holds the last weights.
+    """Result of a finished run; the module holds the last weights, or their mean.
 
     Attributes:
         run: its folder.
@@ -102,6 +110,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
     frozen: FrozenPart | None = None,
     choice: str = "",
     symmetries: Sequence[Symmetry] = (),
+    callbacks: Sequence[Callback] = (),
+    objective: Objective | None = None,
+    expressions: MetricExpressions | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -124,6 +135,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
         symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
+        callbacks: objects whose hooks the run calls.
+        objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
+        expressions: more metrics of the validation data.
 
     Returns:
         The result of the run.
@@ -133,19 +147,26 @@ def fit(  # noqa: PLR0913  the contract with the callers
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
-            OP0671 statistics or maps do not suit the samples.
+            OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
+            a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
+            raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
+    hooks = Callbacks(checked_callbacks(callbacks))
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
-    _refuse_bad_samples(train, settings, grids)
+    _refuse_no_samples(train)
+    _refuse_no_validation(valid, settings)
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
         statistics = partial(
             Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
         )
-        train_step = _train_step(module, settings, grids, loop, frozen, statistics)
+        train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
+        stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -154,7 +175,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
             if valid is None
             else DeviceLoader.of(valid, train_step.policy, samplings, units),
             grids=grids,
-            rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
+            rate=Rate(
+                settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)
+            ),
             store=CheckpointStore(run, settings.checkpoint.keep),
             metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
@@ -164,6 +187,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             listener=listener or SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
+            expressions=expressions,
+            callbacks=hooks,
         )
         stack.callback(training.listener.end)
         for loader in (training.loader, training.valid):
@@ -171,20 +196,41 @@ def fit(  # noqa: PLR0913  the contract with the callers
                 stack.callback(loader.close)
         training.begin(resume=resume)
         training.finish()
+        if train_step.average:
+            train_step.average.keep()
         return _outcome(training)
 
 
-def _refuse_bad_samples(
-    train: AnySampleSet, settings: Settings, grids: Mapping[str, GridAxes]
-) -> None:
+def _refuse_no_samples(train: AnySampleSet) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
+
+
+def _refuse_no_validation(valid: AnySampleSet | None, settings: Settings) -> None:
+    plateau = settings.schedule.kind == "plateau"
+    if valid is None and (plateau or settings.stop.patience is not None):
+        name = "schedule plateau" if plateau else "stop"
+        message = f"`{name}` needs validation data, and there are none"
+        helps = ("keep some samples for validation: `data { valid = 0.1 }`",)
+        raise fault("OP0731", message, helps=helps)
+
+
+def steps_in_epoch(samples: int, settings: Settings) -> int:
+    """Return the number of updates of the weights in an epoch."""
+    return -(-samples // (settings.batch * settings.accumulate))
+
+
+def _objective(settings: Settings, grids: Mapping[str, GridAxes], *, banded: bool) -> Objective:
+    """Return the objective of a loss that is set by its name, or of a band."""
+    loss = LOSSES.find(settings.loss)
+    assert loss is not None  # the settings have refused other names
     flat = [name for name, grid in grids.items() if not grid.periodic]
-    if flat and _loss(settings).needs_grid:
+    if flat and loss.needs_grid:
         message = (
             f"`loss = {settings.loss}` needs derivatives, and the output `{flat[0]}` has no grid"
         )
         raise fault("OP0604", message, helps=("use `loss = l2`",))
+    return BandObjective(settings.band) if banded else NamedObjective(loss)
 
 
 def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
@@ -197,47 +243,57 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _train_step(
+def train_step_of(
     module: nn.Module,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
     statistics: Callable[[], Normaliser],
+    objective: Objective | None = None,
 ) -> TrainStep:
-    """Seed, move module and normaliser to the device, and make the optimizer."""
+    """Seed, move module and normaliser to the device, and make the optimizer.
+
+    Args:
+        module: with its first weights.
+        settings: of the run.
+        grids: the grid of each output.
+        loop: the rollout, if there are steps in time.
+        frozen: the trained part around which a band is learnt.
+        statistics: computes the normaliser from the training data.
+        objective: the loss; that of the setting `loss` if not given.
+    """
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
+    freeze(module, settings)
     normaliser = frozen.normaliser if frozen else statistics()
+    entry = OPTIMIZERS.find(settings.optimizer.kind)
+    assert entry is not None  # the settings have refused other names
+    average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None
     return TrainStep(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),
-        optimizer=_optimizer(module, settings),
+        optimizer=entry.build(parameters_of(module, settings), settings.optimizer),
         scaler=policy.scaler(),
         policy=policy,
         grids=grids,
-        loss=_loss(settings),
+        objective=objective,
         clip=settings.clip,
         loop=loop,
         band=settings.band if frozen else None,
         frozen=frozen.paths if frozen else (),
         units=normaliser.units(loop),
+        forward=TrainingForward(
+            settings.noise, settings.pushforward, recomputes_calls(module, settings, loop)
+        ),
+        average=average,
+        repeats=entry.repeats,
     )
-
-
-def _loss(settings: Settings) -> Loss:
-    loss = LOSSES.find(settings.loss)
-    assert loss is not None  # the settings have refused other names
-    return loss
-
-
-def _optimizer(module: nn.Module, settings: Settings) -> Optimizer:
-    entry = OPTIMIZERS.find(settings.optimizer.kind)
-    assert entry is not None  # the settings have refused other names
-    return entry.build(module.parameters(), settings.optimizer)
 
 
 def _outcome(training: Training) -> FitResult:

@@ -5,17 +5,16 @@ the states of module, optimizer, scaler and random generators.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import all_values
 from opdsl.train.config.changes import (
     Change,
     as_flat,
@@ -25,12 +24,22 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     write_changes,
 )
-from opdsl.train.config.schema import Schedule, Settings
+from opdsl.train.config.optimization import Schedule
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.callbacks import (
+    ActiveRun,
+    CallbackError,
+    Callbacks,
+    states_of,
+    stopped_by,
+)
+from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.loader import Batch, DeviceLoader
+from opdsl.train.engine.mode_growth import count_gradient, grow, limit_modes
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
-from opdsl.train.engine.rates import Rate
+from opdsl.train.engine.rates import Patience, Plateau, Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.engine.symmetries import RandomSymmetries
@@ -42,26 +51,13 @@ from opdsl.train.engine.train_state import (
     restore,
     weights_state,
 )
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
 from opdsl.train.run.listener import Listener, RunPlan
-from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
-
-HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
-
-
-@runtime_checkable
-class LimitsModesOfModel(Protocol):
-    """A module that can limit the Fourier modes it uses."""
-
-    @property
-    def greatest_modes(self) -> int:
-        """The greatest frequency that has weights; 0 if the module has no Fourier modes."""
-
-    def limit_modes(self, modes: int | None) -> None:
-        """Use only the frequencies up to `modes`; None uses all of them again."""
+from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
 
 
 @dataclass(slots=True)
@@ -83,6 +79,8 @@ class Training:
     listener: Listener
     choice: str = ""
     symmetries: tuple[Symmetry, ...] = ()
+    expressions: MetricExpressions | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
@@ -111,7 +109,11 @@ class Training:
             raise fault("OP0625", message, file=path) from error
         if torn:
             self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
-        self.listener.start(self._plan())
+        plan = self._plan()
+        self.listener.start(plan)
+        step, run = self.train_step, self.store.run
+        parts = step.module, step.normaliser, step.optimizer
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -122,12 +124,14 @@ class Training:
             refuse_fixed(before, after, run)
         with malformed(run):
             at = self.at = restore(state, self.train_step, self.settings, run)
+            stored = states_of(state)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
             new = tuple(between(before, after, at.step, epoch, self._rates(before)))
             at.changes.extend(x.data() for x in new)
-        for text in (*versions, *map(str, new)):
+        strangers = self.callbacks.restore(stored)
+        for text in (*versions, *map(str, new), *([strangers] if strangers else [])):
             self.note(text)
 
     @property
@@ -161,45 +165,101 @@ class Training:
     def finish(self) -> None:
         """Run every epoch that is left."""
         try:
-            while self.at.epoch < self.settings.schedule.epochs:
-                self._epoch()
-        except torch.OutOfMemoryError as error:
-            raise self._too_large() from error
+            self._run_epochs()
+        except CallbackError as failure:
+            self.callbacks.silence(failure)
+            if self.at.position:
+                self.at.seconds = time.perf_counter() - self.clock
+            run = self.store.run
+            error = stopped_by(failure, self.at.step, saved=self.save(), run=run)
+            raise error from failure.__cause__
+        except BaseException as error:
+            for text in self.callbacks.failed(error):
+                self.note(text)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise too_large(self.settings, self.train_step.policy.device) from error
+            raise
+
+    def _run_epochs(self) -> None:
+        """Run the epochs between the hooks `on_start` and `on_end`."""
+        self._call("on_start")
+        while not self._is_over():
+            self._epoch()
+        self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"
             helps = ("free some space and go on with `--resume`",)
             raise fault("OP0625", message, file=str(self.store.folder), helps=helps)
 
+    def _is_over(self) -> bool:
+        """Return whether all epochs are finished, or `stop` or a callback has ended the run."""
+        if self.at.epoch >= self.settings.schedule.epochs or self.stopped is not None:
+            return True
+        return stopped(self.settings, self.at.stop_waited)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a callback ends the run after this epoch; None if it goes on."""
+        return self.callbacks.stop_reason
+
+    def _call(self, hook: str, *values: Any) -> None:
+        """Call a hook of the callbacks, which see the position of the run."""
+        if self.callbacks:
+            self.callbacks.call(hook, *values, at=self.at)
+
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
         self._limit()
+        self._call("on_epoch_start")
         self.train_step.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
-        rest = torch.split(order, self.settings.batch)[self.at.position :]
-        for rows, loaded in zip(rest, self.batches(rest), strict=True):
-            self._step(rows, loaded)
-        row = self._row()
-        self._keep_best(row)
+        accumulate = self.settings.accumulate
+        rest = torch.split(order, self.settings.batch)[self.at.position * accumulate :]
+        loaded = self.batches(rest)
+        for i in range(0, len(rest), accumulate):
+            some = rest[i : i + accumulate]
+            self._step(some, [next(loaded) for _ in some])
+        loaded.close()
+        average, planned = self.train_step.average, self.at.planned or 0
+        if average:
+            average.after_epoch(self.at.epoch, planned)
+        with average.in_use() if average else nullcontext():
+            row = self._row()
+            self._keep_best(row)
+        self._call("on_epoch", row)
+        self._learn_from(row)
+        row |= self.callbacks.logged()
         self.at.close_epoch()
         self._record(row)
         if self._due(self.settings.checkpoint.every):
             self.save()
 
     def _limit(self) -> None:
-        """Limit the modes to those of this epoch, if the setting `incremental` asks for it."""
-        plan, module = self.settings.incremental, self.train_step.module
-        if plan.start is None:
-            return
-        if not isinstance(module, LimitsModesOfModel) or not module.greatest_modes:
-            helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
-            raise fault(
-                "OP0604", "`incremental` needs a model with spectral convolutions", helps=helps
-            )
-        epochs = self.at.planned or self.settings.schedule.epochs
-        self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
-        module.limit_modes(self.limit)
+        """Limit modes and steps in time to those of this epoch, if the settings ask for it."""
+        settings, step = self.settings, self.train_step
+        epochs = self.at.planned or settings.schedule.epochs
+        self.limit = limit_modes(settings.incremental, step.module, self.at, epochs)
+        if settings.rollout is not None and step.loop is not None:
+            steps = settings.curriculum.steps(self.at.epoch, epochs, settings.rollout)
+            step.horizon = None if steps == settings.rollout else steps
 
-    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[LoadedBatch]:
+    def _learn_from(self, row: MetricsRow) -> None:
+        """Let the errors of an epoch end the run, lower the rate or add modes."""
+        settings, at = self.settings, self.at
+        if row["valid"] is not None and self.limit is None:
+            error = score(row["valid"])
+            waiting = Patience(at.stop_best, at.stop_waited)
+            waiting.see(error, settings.stop.min_change)
+            at.stop_best, at.stop_waited = waiting.best, waiting.waited
+            if settings.schedule.kind == "plateau":
+                patience = Patience(at.drop_best, at.drop_waited)
+                plateau = Plateau(at.drop_factor, patience, at.drop_cooling)
+                plateau.see(error, settings.schedule)
+                at.drop_best, at.drop_waited = patience.best, patience.waited
+                at.drop_factor, at.drop_cooling = plateau.factor, plateau.cooling
+        grow(settings.incremental, at, self.limit, row["train_loss"])
+
+    def batches(self, order: Sequence[torch.Tensor]) -> Generator[LoadedBatch]:
         """Load the batches of an epoch."""
         with self._readers():
             yield from self.loader.ahead(order)
@@ -215,11 +275,24 @@ class Training:
             self.at.seconds = time.perf_counter() - self.clock
             raise Interrupted(self.watch.caught, saved=self.save()) from None
 
-    def _step(self, rows: torch.Tensor, loaded: LoadedBatch) -> None:
-        self.at.rate = self.rate(self.at.step)
-        step_result = self.train_step.learn(self._batch(rows, loaded), self.at.rate)
-        self._count(step_result, rows)
+    def _step(self, rows: Sequence[torch.Tensor], loaded: Sequence[LoadedBatch]) -> None:
+        """Take a step on some batches.
+
+        Args:
+            rows: the indices of the samples of each batch.
+            loaded: the batches.
+        """
+        at, settings = self.at, self.settings
+        at.rate = self.rate(at.step) * at.drop_factor
+        batches = [self._batch(*pair) for pair in zip(rows, loaded, strict=True)]
+        if self.callbacks:
+            batches = [self.callbacks.batch(x, at) for x in batches]
+        step_result = self.train_step.learn(batches, at.rate, at.step, at.step / self.rate.steps)
+        if self.limit is not None and step_result.moved:
+            count_gradient(settings.incremental, self.train_step.module, at)
+        self._count(step_result, torch.cat(list(rows)))
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
+        self._call("on_step", step_result)
         steps = self.settings.checkpoint.steps
         if self.watch.caught is not None:
             self.at.seconds = time.perf_counter() - self.clock
@@ -244,54 +317,31 @@ class Training:
                 at.loss_sum + step_result.loss * step_result.counted,
                 at.loss_count + step_result.counted,
             )
+            for term, value in step_result.terms.items():
+                at.term_sums[term] = at.term_sums.get(term, 0.0) + value * step_result.counted
+            at.norm_sum, at.norm_count = at.norm_sum + step_result.norm, at.norm_count + 1
             at.bad = 0
             return
         at.skipped += 1
         if not step_result.overflow:
             at.bad += 1
         if at.bad >= self.settings.bad_steps:
-            raise self._diverged(step_result, rows)
-
-    def _diverged(self, step_result: StepResult, rows: torch.Tensor) -> OpError:
-        at, checkpoints = self.at, self.store.paths()
-        kind = "gradient" if abs(step_result.loss) < float("inf") else "loss"
-        message = f"{at.bad} steps in a row had no finite {kind}, the last in epoch {at.epoch + 1}"
-        message += f", step {at.position} of {self.rate.steps}"
-        indices = ", ".join(str(i) for i in rows.tolist())
-        notes = [f"samples of that step: {indices}"]
-        notes += [f"the weights before are in {path}" for path in checkpoints[:1]]
-        helps = ("look at these samples", self._cure(rows))
-        return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
-
-    def _cure(self, rows: torch.Tensor) -> str:
-        """Return advice: another unit for data that overflow in the model, else a lower rate."""
-        batch = self.loader.take(rows)
-        sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
-        for side, fields in sides.items():
-            for name, x in fields.items():
-                if float(all_values(x).abs().max()) > HUGE:
-                    text = f"the model sees `{name}` at values above {HUGE:g}: "
-                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
-        return "lower `optimizer.lr`, or set `clip = 1.0`"
-
-    def _too_large(self) -> OpError:
-        message = f"a batch of {self.settings.batch} does not fit into memory"
-        device = str(self.train_step.policy.device)
-        helps = ("lower `batch`", "or train at a lower `data.resolution`")
-        return fault("OP0630", message, file=device, helps=helps)
+            advice = cure(self.train_step, self.loader, rows)
+            raise diverged(at, step_result, self.rate.steps, rows, advice, self.store)
 
     # ------------------------------------------------------------------------- the end of an epoch
 
     def _due(self, every: int) -> bool:
         """Return whether something is due that happens each `every` epochs and after the last."""
-        return self.at.epoch % every == 0 or self.at.epoch == self.settings.schedule.epochs
+        return self.at.epoch % every == 0 or self._is_over()
 
     def _row(self) -> MetricsRow:
         """Make the row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
-        every, is_last = self.settings.eval.every, number == self.settings.schedule.epochs
-        metrics = self._validate() if number % every == 0 or is_last else None
-        return {
+        every, epochs = self.settings.eval.every, self.settings.schedule.epochs
+        due = number % every == 0 or number >= epochs or self.stopped is not None
+        metrics = self._validate() if due else None
+        row: MetricsRow = {
             "epoch": number,
             "step": at.step,
             "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
@@ -300,6 +350,11 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if at.norm_count:
+            row["grad_norm"] = at.norm_sum / at.norm_count
+        if at.term_sums and at.loss_count:
+            row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        return row
 
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch
@@ -313,7 +368,9 @@ class Training:
                     batch,
                     step.loop,
                     step.band,
+                    expressions=self.expressions,
                 )
+            self._call("on_validation", self.metrics)
         return self.metrics
 
     def _keep_best(self, row: MetricsRow) -> None:
@@ -321,9 +378,9 @@ class Training:
         errors = row["valid"]
         if errors is None or self.limit is not None:
             return
-        score = errors.get("pinball", errors["rel_l2"])
-        if not isnan(score) and (self.at.best is None or score < self.at.best):
-            self.at.best, self.at.best_epoch = score, row["epoch"]
+        error = score(errors)
+        if not isnan(error) and (self.at.best is None or error < self.at.best):
+            self.at.best, self.at.best_epoch = error, row["epoch"]
             best = self._weights() | {"epoch": row["epoch"], "row": row}
             self._write(best, "best")
 
@@ -340,6 +397,7 @@ class Training:
     def save(self) -> bool:
         """Write a checkpoint; a disk that refuses costs a note, not the run."""
         state = self._weights() | capture(self.train_step, self.at, self.settings)
+        state |= self.callbacks.state()
         self.unsaved = self._write(state, "step")
         return self.unsaved is None
 
@@ -349,13 +407,14 @@ class Training:
 
     def _write(self, state: State, kind: CheckpointKind) -> str | None:
         try:
-            self.store.save(state, self.at.step, kind)
+            path = self.store.save(state, self.at.step, kind)
         except OSError as error:
             reason = error.strerror or str(error)
             self.note(
                 f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
             )
             return reason
+        self._call("on_checkpoint", path)
         return None
 
     def note(self, text: str) -> None:

@@ -7,7 +7,9 @@ statistics of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues
+
+GradientPath = Literal["none", "each", "last"]  # values of the setting `pushforward`
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,11 @@ class Rollout:
         return name in self.axes and all_values(x).dim() == self.axes[name] + 3
 
     def run(
-        self, step: Callable[[FieldValues], FieldValues], inputs: FieldValues, steps: int
+        self,
+        step: Callable[[FieldValues], FieldValues],
+        inputs: FieldValues,
+        steps: int,
+        gradient: GradientPath = "none",
     ) -> FieldValues:
         """Run `steps` steps and stack their outputs, (batch, steps, channels, *grid).
 
@@ -44,6 +52,7 @@ class Rollout:
             step: inputs of one step to its outputs.
             inputs: of the first step; those with an axis of time for all steps.
             steps: how many.
+            gradient: the setting `pushforward`.
 
         Raises:
             OpError: OP0604, each sample has points of its own.
@@ -52,9 +61,13 @@ class Rollout:
         current = {k: x for k, x in inputs.items() if k not in timed}
         outputs: dict[str, list[Tensor]] = {}
         for i in range(steps):
-            result = step(current | {k: all_values(inputs[k])[:, i] for k in timed})
+            without = gradient == "last" and i < steps - 1
+            with torch.no_grad() if without else nullcontext():
+                result = step(current | {k: all_values(inputs[k])[:, i] for k in timed})
             for name, x in result.items():
                 outputs.setdefault(name, []).append(_dense(name, x))
+            if gradient == "each":
+                result = {k: map_values(x, Tensor.detach) for k, x in result.items()}
             current |= {
                 to: shift_window(current[to], result[source]) for source, to in self.feedback
             }

@@ -1,26 +1,21 @@
 """One step of learning, in one place: forward, loss, backward, unscale, check, clip, step."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.nn.module_tree import module_at
-from opdsl.nn.points.batch import Values, all_values, match_packing
+from opdsl.nn.points.batch import count_samples
 from opdsl.train.config.schema import Band
+from opdsl.train.engine.averages import WeightAverage
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.losses import Loss
-from opdsl.train.metrics.evaluate import apply, band_loss, steps_of
-from opdsl.train.metrics.norms import (
-    GridAxes,
-    mean_where,
-    measured_samples,
-    nonzero_samples,
-    step_weights,
-)
+from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.losses.objective import LossInputs, LossValue, Objective
+from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.scaling.normalise import Normaliser
 
 
@@ -29,16 +24,20 @@ class StepResult:
     """Result of a training step.
 
     Attributes:
-        loss: of the batch.
+        loss: of the batch, or the mean over those of the step.
         moved: whether the weights changed; if not, loss or gradient were not finite.
         counted: samples of which the loss is a mean; those whose truth is zero are left out.
         overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
+        terms: of the loss, by their texts; none where there is a single one.
+        norm: of the gradient, before it is clipped.
     """
 
     loss: float
     moved: bool
     counted: int
     overflow: bool = False
+    terms: Mapping[str, float] = field(default_factory=dict)
+    norm: float = 0.0
 
 
 @dataclass(slots=True)
@@ -48,12 +47,16 @@ class TrainStep:
     Attributes:
         module, normaliser, optimizer, scaler, policy: the parts of the step.
         grids: the grid of each output.
-        loss: of each function.
+        objective: the loss of a batch.
         clip: largest norm of the gradient, or None.
         loop: the rollout, if there are steps in time.
-        band: the outputs of a band, if one is learnt.
+        band: the outputs of a band, if one is learnt; validation measures it.
         frozen: paths of the parts of the module that are not trained.
         units: of the values in the batches.
+        forward: noise on inputs, pushforward, and results that are computed again.
+        average: the mean of the weights, if the settings ask for one; each step updates it.
+        repeats: whether the optimizer evaluates the loss several times in a step.
+        horizon: steps in time at most, which a curriculum raises; None: those of the truth.
     """
 
     module: nn.Module
@@ -62,12 +65,16 @@ class TrainStep:
     scaler: torch.amp.GradScaler
     policy: PrecisionPolicy
     grids: Mapping[str, GridAxes]
-    loss: Loss
+    objective: Objective
     clip: float | None
     loop: Rollout | None = None
     band: Band | None = None
     frozen: tuple[str, ...] = ()
     units: FieldUnits = field(default_factory=FieldUnits)
+    forward: TrainingForward = field(default_factory=TrainingForward)
+    average: WeightAverage | None = None
+    repeats: bool = False
+    horizon: int | None = None
 
     def begin(self) -> None:
         """Put the module in training mode, but for frozen parts."""
@@ -79,28 +86,89 @@ class TrainStep:
         """Learn from functions on grids, as `learn`."""
         return self.learn(Batch(inputs, truth), rate)
 
-    def learn(self, batch: Batch, rate: float) -> StepResult:
-        """Learn from one batch, unless its loss or gradient is not finite."""
+    def learn(
+        self, batch: Batch | Sequence[Batch], rate: float, step: int = 0, epoch: float = 0.0
+    ) -> StepResult:
+        """Learn from one batch, unless its loss or gradient is not finite.
+
+        Args:
+            batch: inputs and truth; of several batches the gradients are added up, each in
+                proportion to its samples.
+            rate: the learning rate.
+            step, epoch: how much of the run is done, for objectives that change with it.
+        """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.policy.arithmetic():
-            loss = self.loss_of(self._outputs(batch), batch)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            group["lr"] = rate * group.get("rate", 1.0)
+        batches = [batch] if isinstance(batch, Batch) else batch
+        learn = self._learn_repeatedly if self.repeats else self._learn_once
+        result = learn(batches, step, epoch)
+        if self.average and result.moved:
+            self.average.after_step()
+        return result
+
+    def _learn_once(self, batches: Sequence[Batch], step: int, epoch: float) -> StepResult:
+        loss = self._backward(batches, step, epoch)
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_norm()
-        value, finite = float(loss.detach()), bool(torch.isfinite(loss.detach() + norm))
+        value, finite = float(loss.total), bool(torch.isfinite(loss.total + norm))
         if finite:
             self._clip(norm)
             self.scaler.step(self.optimizer)
         overflow = not finite and is_finite(value) and self._may_back_off()
         self.scaler.update()
-        return StepResult(value, finite, self._counted(batch), overflow)
+        return _result(loss, norm, moved=finite, overflow=overflow)
 
-    def _outputs(self, batch: Batch) -> FieldValues:
-        steps = steps_of(batch.truth, self.loop)
-        module, scales, inputs = self.module, self._scales, batch.inputs
-        return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
+    def _learn_repeatedly(self, batches: Sequence[Batch], step: int, epoch: float) -> StepResult:
+        """Take a step of an optimizer that calls a closure several times.
+
+        Layers draw equal random numbers in all calls. A step that leaves weights which are not
+        finite is taken back, and the optimizer begins anew.
+        """
+        before = [p.detach().clone() for p in self._parameters()]
+        generators = _torch_generators()
+        evaluations: list[tuple[LossValue, Tensor]] = []
+
+        def closure() -> Tensor:
+            if evaluations:
+                _restore_generators(generators)
+            loss = self._backward(batches, step, epoch)
+            evaluations.append((loss, self._gradient_norm()))
+            if len(evaluations) == 1 and not torch.isfinite(loss.total + evaluations[0][1]):
+                raise _NotFiniteError
+            return loss.total
+
+        try:
+            self.optimizer.step(closure)  # type: ignore[arg-type]  # torch wants a float, takes a scalar
+            moved = bool(torch.isfinite(_total_norm(self._parameters())))
+        except _NotFiniteError:
+            moved = False
+        if not moved:
+            with torch.no_grad():
+                for p, x in zip(self._parameters(), before, strict=True):
+                    p.copy_(x)
+            self.optimizer.state.clear()
+        return _result(*evaluations[0], moved=moved)
+
+    def _backward(self, batches: Sequence[Batch], step: int, epoch: float) -> LossValue:
+        """Compute the loss and the scaled gradients of a step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        sizes = [count_samples(x.inputs, x.places) for x in batches]
+        parts: list[tuple[float, LossValue]] = []
+        for batch, size in zip(batches, sizes, strict=True):
+            prepared, share = self.objective.prepare(batch), size / sum(sizes)
+            with self.policy.arithmetic():
+                outputs, compared = self._outputs(prepared)
+                loss = self.loss_of(outputs, compared, step, epoch)
+                total = loss.total if share == 1 else loss.total * share
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            parts.append((share, _detached(loss)))
+        return parts[0][1] if len(parts) == 1 else _mean(parts)
+
+    def _outputs(self, batch: Batch) -> tuple[FieldValues, Batch]:
+        """Return the outputs, and the batch with which the loss compares them."""
+        return self.forward.run(
+            self.module, self._scales, batch, self.policy, self.loop, self.horizon
+        )
 
     def encoded(self, inputs: FieldValues) -> FieldValues:
         """Normalise the inputs of a batch, (batch, channels, *grid) each."""
@@ -111,44 +179,12 @@ class TrainStep:
         """The normaliser for values in the units of the batches."""
         return self.normaliser.in_units(self.units)
 
-    def loss_of(self, outputs: FieldValues, batch: Batch) -> Tensor:
-        """Return the mean relative error over the batch, the steps in time and the outputs.
-
-        Functions whose truth is zero everywhere have none and are left out.
-        """
-        truth, weights = batch.truth, batch.weights
-        if self.band:
-            loss = band_loss(outputs, truth, self.band, self._scales, weights)
-            counted = measured_samples(weights.get(self.band.of or ""), len(loss))
-            return mean_where(loss, counted.to(loss.device))
-        errors = [
-            self._error(outputs[k], truth[k], weights.get(k), grid)
-            for k, grid in self.grids.items()
-        ]
-        return torch.stack(errors).mean()
-
-    def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
-        pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
-        if self.loop:
-            weights = step_weights(weights, true)
-            pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)
-        return mean_where(self.loss.error(pred, true, weights, grid), counted)
-
-    def _counted(self, batch: Batch) -> int:
-        truths = {k: batch.truth[k] for k in self.grids}
-        if self.band:
-            return len(next(iter(truths.values())))
-        some = [self._nonzero(x, batch.weights.get(k)).any(1) for k, x in truths.items()]
-        return int(torch.stack(some).any(0).sum())
-
-    def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
-        """Return which functions count, (batch, steps): a relative error needs a nonzero truth."""
-        samples = all_values(true).flatten(0, 1) if self.loop else true
-        weights = step_weights(weights, true) if self.loop else weights
-        if not self.loss.relative:
-            counted = measured_samples(weights, len(samples)).reshape(len(true), -1)
-            return counted.to(all_values(true).device)
-        return nonzero_samples(samples, weights).reshape(len(true), -1)
+    def loss_of(self, outputs: FieldValues, batch: Batch, step: int, epoch: float) -> LossValue:
+        """Return the loss of predictions for a batch."""
+        inputs = LossInputs(
+            outputs, batch, self.grids, self._scales, self.units, self.loop, step, epoch
+        )
+        return self.objective(inputs)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
@@ -157,7 +193,7 @@ class TrainStep:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _gradient_norm(self) -> Tensor:
-        return torch.nn.utils.get_total_norm(self._gradients())
+        return _total_norm(self._gradients())
 
     def _clip(self, norm: Tensor) -> None:
         if self.clip is not None:
@@ -170,3 +206,41 @@ class TrainStep:
 def is_finite(value: float) -> bool:
     """Return whether the loss itself is finite."""
     return abs(value) < float("inf")
+
+
+class _NotFiniteError(Exception):
+    """The first loss or gradient of a step is not finite."""
+
+
+def _total_norm(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.nn.utils.get_total_norm(tensors)
+
+
+def _detached(loss: LossValue) -> LossValue:
+    terms = {k: x.detach() for k, x in loss.terms.items()}
+    return LossValue(loss.total.detach(), terms, loss.counted)
+
+
+def _mean(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
+    """Return the mean of the losses of batches, with their shares as weights."""
+    total = torch.stack([share * loss.total for share, loss in parts]).sum()
+    names = parts[0][1].terms
+    terms = {k: torch.stack([share * x.terms[k] for share, x in parts]).sum() for k in names}
+    return LossValue(total, terms, sum(loss.counted for _, loss in parts))
+
+
+def _result(loss: LossValue, norm: Tensor, *, moved: bool, overflow: bool = False) -> StepResult:
+    terms = {k: float(x) for k, x in loss.terms.items()}
+    return StepResult(float(loss.total), moved, loss.counted, overflow, terms, float(norm))
+
+
+def _torch_generators() -> list[Tensor]:
+    """Return the states of torch's random generators, the CPU's first."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *cuda]
+
+
+def _restore_generators(states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(list(states[1:]))

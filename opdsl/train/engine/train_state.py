@@ -26,6 +26,7 @@ class RunPosition:
         step: finished steps in all.
         loss_sum: losses of the current epoch times their samples.
         loss_count: samples in that sum.
+        term_sums: as `loss_sum`, for each term of the loss.
         skipped: steps of the current epoch without a finite loss and gradient.
         skipped_before: such steps in the epochs before.
         bad: such steps in a row up to now.
@@ -33,6 +34,13 @@ class RunPosition:
         best, best_epoch: as in `Outcome`.
         planned: epochs of the run as it began, over which `incremental` adds the modes.
         rate: the learning rate of the last step; None in checkpoints of earlier versions.
+        norm_sum: norms of the gradients of the current epoch, before they are clipped.
+        norm_count: steps in that sum.
+        stop_best, stop_waited: the `Patience` of the setting `stop`.
+        drop_best, drop_waited, drop_cooling, drop_factor: the `Plateau` of the schedule.
+        modes: the greatest frequency of the next epoch, for `incremental` by loss or gradient.
+        loss_before: the training loss of the last epoch.
+        mode_gradients: squared gradients of the current epoch by frequency.
         changes: settings that changed while it went on, as `Change.data`.
     """
 
@@ -49,14 +57,27 @@ class RunPosition:
     best_epoch: int | None = None
     planned: int | None = None
     rate: float | None = None
+    norm_sum: float = 0.0
+    norm_count: int = 0
+    stop_best: float | None = None
+    stop_waited: int = 0
+    drop_best: float | None = None
+    drop_waited: int = 0
+    drop_cooling: int = 0
+    drop_factor: float = 1.0
+    modes: int | None = None
+    loss_before: float | None = None
+    mode_gradients: list[float] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    term_sums: dict[str, float] = field(default_factory=dict)
 
     def close_epoch(self) -> None:
         """Count the epoch as finished and reset what is counted within one."""
         self.epoch += 1
         self.skipped_before += self.skipped
         self.position, self.skipped, self.seconds = 0, 0, 0.0
-        self.loss_sum, self.loss_count = 0.0, 0
+        self.loss_sum, self.loss_count, self.term_sums = 0.0, 0, {}
+        self.norm_sum, self.norm_count = 0.0, 0
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
@@ -72,8 +93,16 @@ def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str
 
 
 def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State:
-    """Return what a resumed run needs besides the weights, as tensors and plain values."""
-    return {
+    """Return what a resumed run needs besides the weights, as tensors and plain values.
+
+    While a mean of the weights is in use, the module's own weights are among it.
+    """
+    state: State = {}
+    if average := train_step.average:
+        state["average"] = average.state_dict()
+        if average.set_aside:
+            state["module"] = dict(train_step.module.state_dict()) | average.set_aside
+    return state | {
         "optimizer": train_step.optimizer.state_dict(),
         "scaler": train_step.scaler.state_dict(),
         "random": random_state(),
@@ -93,6 +122,8 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
     try:
         train_step.module.load_state_dict(state["module"])
         train_step.normaliser.load_state_dict(state["normaliser"])
+        if train_step.average:
+            train_step.average.load_state_dict(state.get("average", {}))
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise _other(run, f"the weights of the run do not fit the program: {detail}") from error

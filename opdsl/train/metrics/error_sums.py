@@ -20,7 +20,7 @@ from opdsl.train.metrics.norms import (
     without_masked,
 )
 
-OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse")
+OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse", "expressions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Metrics:
         zero_samples: how many samples have an output, or a step of one, whose truth is zero
             everywhere; None where there are none.
         zero_rmse: root of the mean square error over these functions; None where there are none.
+        expressions: the metrics of `eval.metrics` by their texts; None where there are none.
     """
 
     rel_l2: float
@@ -55,6 +56,7 @@ class Metrics:
     pinball: float | None = None
     zero_samples: int | None = None
     zero_rmse: float | None = None
+    expressions: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to a dictionary; entries that only some runs have are left out if None."""

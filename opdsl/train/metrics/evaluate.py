@@ -3,9 +3,10 @@
 Both use no randomness, take no gradient and leave the module in the mode they found it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,9 @@ from opdsl.train.engine.loader import (
     places_on_device,
 )
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
-from opdsl.train.engine.rollout import Rollout
+from opdsl.train.engine.rollout import GradientPath, Rollout
+from opdsl.train.losses.expressions.objective import MetricExpressions
+from opdsl.train.losses.objective import LossInputs
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
 from opdsl.train.metrics.norms import GridAxes, measured_samples
 from opdsl.train.metrics.pinball import pinball
@@ -54,6 +57,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     batch: int = 16,
     loop: Rollout | None = None,
     band: Band | None = None,
+    expressions: MetricExpressions | None = None,
 ) -> Metrics:
     """Measure the errors of a module on samples.
 
@@ -70,13 +74,16 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
         batch: samples at a time.
         loop: how steps in time follow each other, if the truth has an axis of time.
         band: which output is the width of a band around which, if one is.
+        expressions: more metrics.
     """
     policy = policy_of(precision, device_of(device))
     prepare(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop, axes_of)
     loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
     with closing(loader):
-        return measure(module, normaliser, loader, grids, batch, loop, band)
+        return measure(
+            module, normaliser, loader, grids, batch, loop, band, expressions=expressions
+        )
 
 
 def predict(  # noqa: PLR0913  the contract with the callers
@@ -109,18 +116,20 @@ def predict(  # noqa: PLR0913  the contract with the callers
     return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
 
 
-def apply(
-    module: nn.Module,
+def apply(  # noqa: PLR0917  as `predict`, in its order
+    module: Callable[..., Any],
     normaliser: Normaliser,
     inputs: FieldValues,
     policy: PrecisionPolicy,
     loop: Rollout | None = None,
     steps: int | None = None,
     places: Places | None = None,
+    gradient: GradientPath = "none",
 ) -> FieldValues:
     """Map physical inputs to physical outputs; only the module itself runs under autocast.
 
-    With `steps` and their `loop`, (batch, steps, channels, *grid).
+    With `steps` and their `loop`, (batch, steps, channels, *grid); `gradient` is the setting
+    `pushforward`.
     """
     where = {k: as_call_argument(x) for k, x in (places or {}).items()}
 
@@ -130,7 +139,7 @@ def apply(
             outputs = module(**encoded, **where)
         return normaliser.decode(outputs, given)
 
-    return loop.run(step, inputs, steps) if loop and steps else step(inputs)
+    return loop.run(step, inputs, steps, gradient) if loop and steps else step(inputs)
 
 
 def grids_of(
@@ -168,15 +177,25 @@ def measure(
     batch: int,
     loop: Rollout | None = None,
     band: Band | None = None,
+    *,
+    expressions: MetricExpressions | None = None,
 ) -> Metrics:
     """Measure the errors over a loader, summed in float64."""
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
     widths, bands, vanishing = 0.0, 0, 0
+    sums = expressions.sums() if expressions else None
     with at_rest(module):
         for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
-            outputs = apply(module, scales, some.inputs, loader.policy, loop, steps, some.places)
+            with torch.set_grad_enabled(sums is not None and sums.needs_gradients):
+                some = sums.prepare(some) if sums else some  # noqa: PLW2901  with other points
+                outputs = apply(
+                    module, scales, some.inputs, loader.policy, loop, steps, some.places
+                )
+                if sums:
+                    sums.add(LossInputs(outputs, some, grids, scales, loader.units, loop))
+            outputs = {k: map_values(x, Tensor.detach) for k, x in outputs.items()}
             zero = torch.zeros(count_samples(truth, {}), dtype=torch.bool)
             for name, tally in tallies.items():
                 pair = match_packing(outputs[name], truth[name]), truth[name]
@@ -189,6 +208,7 @@ def measure(
                 widths += float(loss[counted.to(loss.device)].sum(dtype=sum_dtype(loss)))
                 bands += int(counted.sum())
     metrics = average(list(tallies.values()), vanishing)
+    metrics = replace(metrics, expressions=sums.means()) if sums else metrics
     return replace(metrics, pinball=widths / max(bands, 1)) if band else metrics
 
 

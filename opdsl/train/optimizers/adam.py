@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-def _build(parameters: Iterable[nn.Parameter], settings: Any) -> Optimizer:
+def _build(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], settings: Any
+) -> Optimizer:
     from torch.optim import Adam
 
     betas = (settings.betas[0], settings.betas[1])

@@ -76,6 +76,11 @@ def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return errors
 
 
+def score(errors: Mapping[str, Any]) -> float:
+    """Return the error that chooses the best weights: relative L2, or the loss of a band."""
+    return float(errors.get("pinball", errors["rel_l2"]))
+
+
 def _rows(path: Path) -> tuple[list[MetricsRow], int]:
     """Read the rows of a file, and count the lines that are no rows."""
     try:

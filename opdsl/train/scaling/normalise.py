@@ -169,6 +169,23 @@ class Normaliser(nn.Module):
         by_name = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
         return {k: self._back(k, x, inputs or {}) for k, x in by_name.items()}
 
+    def encode_output(self, name: str, x: Values, inputs: FieldValues) -> Values:
+        """Normalise values of an output, the inverse of `decode`.
+
+        Args:
+            name: of the output.
+            x: (batch, channels, *grid), or packed.
+            inputs: statistics of samples are taken from them.
+        """
+        x = self._mapped(name, x)
+        scale = dict(self._scales("out_")).get(f"out_{name}")
+        if scale is None:  # an output without data has no scale
+            return x
+        if isinstance(scale, SampleScale):
+            source = self._source(scale)
+            return scale.forward(x, scale.statistics(self._mapped(source, inputs[source])))
+        return map_values(x, scale)
+
     def deviation(self, name: str, like: Values) -> Tensor:
         """Return the deviation of an output, which broadcasts against (batch, channels, *grid)."""
         scale, maps = dict(self._scales("out_"))[f"out_{name}"], self._maps(name)

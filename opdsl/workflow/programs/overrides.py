@@ -33,20 +33,20 @@ def assignments(overrides: Iterable[Setting], models: Sequence[str]) -> list[Set
 # ----------------------------------------------------------------------- texts of the command line
 
 
-def parse_set(text: str) -> Setting:
-    """Parse the text of one `--set`, `KEY=VALUE`.
+def parse_set(text: str, option: str = OPTION) -> Setting:
+    """Parse the text of one `--set`, or of another `option` of its form, `KEY=VALUE`.
 
     Raises:
         ArgumentError: the key or the value is missing.
     """
     key, sign, value = text.partition("=")
     if not sign or not key.strip() or not value.strip():
-        raise ArgumentError(f"`--set {text}`: write KEY=VALUE, as in `--set model.width=96`")
-    source = Source(f"<{OPTION}>", text)
+        raise ArgumentError(f"`{option} {text}`: write KEY=VALUE, as in `--set model.width=96`")
+    source = Source(f"<{option}>", text)
     keys = tuple(_words(source, key))
     stop = len(key) + 1 + len(value.rstrip())
     span = source.span(len(text) - len(value.lstrip()), stop)
-    override = Setting(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
+    override = Setting(tuple(x.text for x in keys), value.strip(), option, span, keys)
     try:
         return replace(override, value=_parsed(source, len(key) + 1))
     except OpError as error:

@@ -13,7 +13,7 @@ from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
 from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
-from opdsl.train.config.schema import uses
+from opdsl.train.config.kinds import uses
 from opdsl.train.config.settings import ResolvedSettings, resolve
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
 from opdsl.workflow.programs.config import read_config
@@ -69,7 +69,7 @@ def open_program(
     folder: Path,
     *,
     model: str | None = None,
-    sets: Sequence[str] | None = None,
+    sets: Sequence[str | Setting] | None = None,
     configs: Sequence[str] | None = None,
     warn: Warn = ignore,
 ) -> Program:
@@ -79,7 +79,7 @@ def open_program(
         source: the text.
         folder: where its imports are.
         model: which model, where the program has several.
-        sets: texts `KEY=VALUE`.
+        sets: texts `KEY=VALUE`, or settings.
         configs: paths of settings files.
         warn: receives the warnings.
 
@@ -88,7 +88,7 @@ def open_program(
         ArgumentError: a text that is not `KEY=VALUE`.
     """
     overrides = [x for path in configs or () for x in read_config(path)]
-    overrides += [parse_set(x) for x in sets or ()]
+    overrides += [parse_set(x) if isinstance(x, str) else x for x in sets or ()]
     names = [x.name.text for x in models(parse(source)[0])] if overrides else []
     arguments = parameters(overrides, names)
     check_result = check(source, model=model, arguments=arguments, folder=folder)

@@ -14,6 +14,7 @@ from torch import nn
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.train.config.schema import Settings
+from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
@@ -134,6 +135,8 @@ def _finite(value: Any) -> Any:
     """Replace errors that are not finite by None, since JSON has no NaN."""
     if isinstance(value, list):
         return [_finite(x) for x in value]
+    if isinstance(value, dict):
+        return {k: _finite(x) for k, x in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -145,10 +148,12 @@ def evaluate_sets(
     settings: Settings,
     split: str,
     trained: tuple[int, ...] | None,
+    expressions: MetricExpressions | None = None,
 ) -> list[SetErrors]:
     """Measure the errors on each set; device, precision and batch are those of the settings.
 
-    `trained` is the resolution of training, from which predictions are interpolated to finer sets.
+    `trained` is the resolution of training, from which predictions are interpolated to finer sets;
+    `expressions` are the metrics of `eval.metrics`.
     """
     return [
         SetErrors(
@@ -167,6 +172,7 @@ def evaluate_sets(
                 batch=settings.batch,
                 loop=loop_of(graph, settings.rollout),
                 band=settings.band if settings.band.of else None,
+                expressions=expressions,
             ),
             interpolation=measure_interpolation(
                 module, normaliser, graph, samples, settings, trained, grid_axes(graph)

@@ -26,6 +26,7 @@ from opdsl.workflow.datasets.reading.sources import TEST, Sources, in_memory, no
 from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
+from opdsl.workflow.losses.objectives import metrics_of_run
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
 from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
@@ -62,7 +63,8 @@ def evaluate_run(
     warn(end_warnings_of(graph, sets.values()))
     module, normaliser = run.module, run.operator.normaliser
     trained = trained_resolution(run.about)
-    errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained)
+    expressions = metrics_of_run(run.folder, graph, settings)
+    errors = evaluate_sets(module, normaliser, graph, sets, settings, part, trained, expressions)
     warn(interpolation_warnings(graph, [x.to_json() for x in errors], run.folder))
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)

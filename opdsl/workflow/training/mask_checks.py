@@ -10,6 +10,7 @@ from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+from opdsl.workflow.losses.run_losses import RunLosses, outputs_with_derivatives
 
 
 def refuse_masked_functions(
@@ -17,6 +18,7 @@ def refuse_masked_functions(
     symmetries: Sequence[Symmetry],
     train: AnySamples,
     axes_of: Mapping[str, GridAxes],
+    losses: RunLosses | None = None,
 ) -> None:
     """Refuse losses with derivatives, and random symmetries, where outputs are masked.
 
@@ -25,6 +27,7 @@ def refuse_masked_functions(
         symmetries: by which batches are transformed at random.
         train: the training samples.
         axes_of: for each output the axes of its grid, none on points and spheres.
+        losses: the loss of the run, if it is an expression.
 
     Raises:
         OpError: OP0683.
@@ -33,9 +36,11 @@ def refuse_masked_functions(
     masked = [x for x in head.outputs if x in head.weights and axes_of[x].periodic]
     if not masked:
         return
-    loss = LOSSES.find(settings.loss)
+    loss = LOSSES.find(settings.loss) if settings.loss.isidentifier() else None
     cause = "`missing = mask`" if settings.data.missing == "mask" else "`masks`"
-    if loss is not None and loss.needs_grid:
+    derived = outputs_with_derivatives(losses.terms) if losses else frozenset()
+    masked = [x for x in masked if x in derived] or masked
+    if (loss is not None and loss.needs_grid) or masked[0] in derived:
         message = f"`loss = {settings.loss}` takes derivatives, and `{masked[0]}` is masked"
         notes = (f"values that {cause} leaves out have no differences to their neighbours",)
         raise fault("OP0683", message, notes=notes, helps=("use `loss = l2`",), file=train.source)

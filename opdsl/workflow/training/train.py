@@ -13,12 +13,14 @@ from opdsl.diagnostics import Source, fault
 from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.train.engine.callbacks import Callback
 from opdsl.train.engine.signals import Interrupted
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.writing import new_folder
+from opdsl.workflow.losses.run_losses import with_function_name
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.run import Run, open_run
@@ -41,6 +43,7 @@ def train(
     model: str | None = None,
     parameters: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     warn: Warn = warn_in_python,
     **settings: Any,
 ) -> Run:
@@ -61,16 +64,21 @@ def train(
         model: which model, where the program has several.
         parameters: values of the model's parameters, `{"width": 48}`.
         progress: called after each epoch with an `EpochRecord`, such as `print`; or a listener.
+        callbacks: objects of `opdsl.Callback`, whose hooks the run calls.
         warn: receives warnings about program and data; they are issued as `OpWarning` if not given.
         settings: of the run, as in a train block: `epochs=20`, `batch=8`, `loss="h1"`,
-            `optimizer={"kind": "adamw", "lr": 1e-3}`, `**{"data.resolution": 33}`.
+            `optimizer={"kind": "adamw", "lr": 1e-3}`, `**{"data.resolution": 33}`. `loss` is a
+            name, an expression, or a function of predictions and truth (tensors of a model with one
+            output, else dictionaries by name, in physical units) that returns a scalar or the error
+            of each sample; a third argument `inputs` receives the inputs by name.
 
     Returns:
         The run, opened on the CPU with its best weights.
 
     Raises:
         OpError: everything that is wrong with the program (OP01xx to OP03xx), the settings (OP0603,
-            OP0604), the data (OP0610 to OP0619), the folder (OP0624) or the machine.
+            OP0604), the loss (OP0700 to OP0709), the data (OP0610 to OP0619), the folder (OP0624),
+            the callbacks (OP0740, OP0741) or the machine.
         KeyboardInterrupt: the user stopped the run, which `opdsl.resume` goes on with.
 
     >>> import numpy as np, opdsl
@@ -80,7 +88,8 @@ def train(
     >>> run.predict(a[:3]).shape
     (3, 1, 16)
     """
-    ready = _program(program, model, parameters)
+    settings, loss = with_function_name(settings)
+    ready = program_of(program, model, parameters)
     warn(ready.checked.diagnostics)
     sources, places = as_sources(ready.graph, data, valid, test)
     options = settings_in_python(settings) + settings_in_python({"data": places}, DATA)
@@ -98,7 +107,9 @@ def train(
             listener=as_listener(progress),
             source=source,
             sources=sources,
+            callbacks=callbacks,
             warn=warn,
+            loss=loss,
         )
     return open_run(folder)
 
@@ -110,6 +121,7 @@ def resume(
     valid: TrainingData | float | None = None,
     test: TrainingData | Sequence[TrainingData] | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     warn: Warn = warn_in_python,
     **settings: Any,
 ) -> Run:
@@ -122,12 +134,13 @@ def resume(
         run: the run, or its folder.
         data, valid, test: as for `opdsl.train`; a run on data in memory needs the same data again.
         progress: called after each epoch with an `EpochRecord`.
+        callbacks: objects of `opdsl.Callback`; their states are restored.
         warn: receives warnings about the data.
-        settings: that change from now on, such as `epochs=40`.
+        settings: that change from now on, such as `epochs=40`; `loss` again if it was a function.
 
     Raises:
         OpError: OP0610, the data are gone; OP0626, other data or another program; OP0627, no run;
-            OP0629, a setting that has to stay.
+            OP0629, a setting that has to stay; OP0740, OP0741, callbacks.
         KeyboardInterrupt: the user stopped the run again.
 
     >>> import numpy as np, opdsl
@@ -137,16 +150,18 @@ def resume(
     2
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
+    settings, loss = with_function_name(settings)
     graph = run.graph if isinstance(run, Run) else read_run_folder(folder).graph
     sources, places = as_sources(graph, data, valid, test)
     options = settings_in_python(settings) + settings_in_python({"data": places}, DATA)
     resumable = resumable_run(folder, options=options, sources=sources, warn=warn)
     with _interruptible(folder):
-        resume_run(resumable, listener=as_listener(progress), warn=warn)
+        listener = as_listener(progress)
+        resume_run(resumable, listener=listener, callbacks=callbacks, warn=warn, loss=loss)
     return open_run(folder)
 
 
-def _program(
+def program_of(
     program: ProgramSource, model: str | None, parameters: Mapping[str, object] | None
 ) -> Program:
     """Check a program; for a graph, the text that it was loaded from, else its flat program."""

@@ -233,3 +233,16 @@ def test_the_scanner_sees_the_tokens_of_the_grammar(path):
     text = path.read_text()
     kept = [x.text for x in pieces(text) if x.kind != "comment"]
     assert kept == [x.text for x in machine().tokens(text)][:-1]
+
+
+def test_an_equation_has_arguments_of_which_some_have_values():
+    (made,) = items('equation burgers(u, nu = 0.1,) = dt(u) - nu * laplace(u) "in one dimension"')
+    assert isinstance(made, t.Equation)
+    assert made.name.text == "burgers"
+    assert [(x.name.text, x.value and x.value.value) for x in made.args] == [
+        ("u", None),
+        ("nu", 0.1),
+    ]
+    assert text_of(made.value) == "dt(u) - nu * laplace(u)"
+    assert made.doc.text == "in one dimension"
+    assert made.span.text.startswith("equation burgers(")

@@ -178,3 +178,10 @@ def test_a_doc_of_several_lines_keeps_them():
 def test_what_is_computed_stands_apart_from_declarations_in_a_printed_tree():
     file = tree("edition 2026\nblock B { dim c u = a v = u }")
     assert print_file(file).endswith("  dim c\n\n  u = a\n  v = u\n}\n")
+
+
+def test_an_equation_is_laid_out_and_printed():
+    text = "edition 2026\nequation darcy(a,u,f=1)=-div(a*grad(u))-f  'x'\n".replace("'", '"')
+    laid = 'edition 2026\n\nequation darcy(a, u, f = 1) = -div(a * grad(u)) - f "x"\n'
+    assert format_text(text, "f.op") == laid
+    assert print_file(tree(text)) == laid

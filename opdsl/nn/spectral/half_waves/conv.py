@@ -14,6 +14,7 @@ from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.conv import shift_phases
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.half_waves import transforms as half_waves
+from opdsl.nn.spectral.mode_gradients import squares_by_limit
 from opdsl.nn.spectral.transforms import (
     INVERSE_TRANSFORMS,
     TRUNCATED_TRANSFORMS,
@@ -134,6 +135,18 @@ class BasisConv(nn.Module):
         least = [0 if i in self.circles else 1 for i in range(len(self.modes))]
         together = zip(modes, self.modes, least, strict=True)
         self.active_modes = tuple(max(min(a, m), b) for a, m, b in together)
+
+    def gradient_by_mode(self) -> Tensor | None:
+        """Return the squared gradient of R by limit; see `opdsl.nn.capabilities`."""
+        if not isinstance(self.weight, Tensor):
+            return None
+        circles = [i in self.circles for i in range(len(self.modes))]
+        pairs = zip(self._bands(self.modes), circles, strict=True)
+        limits = [[abs(k) if circle else k + 1 for k in band] for band, circle in pairs]
+        gradient = self.weight.grad
+        if gradient is not None:
+            gradient = gradient.movedim(0, len(limits))  # the terms behind the modes
+        return squares_by_limit(gradient, limits, max(self.modes))
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
         """Convolve `x` and sample the result on the grid `size`.

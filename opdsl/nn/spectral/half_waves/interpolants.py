@@ -23,11 +23,18 @@ def fractions(sampling: GridSampling, n: int) -> Tensor:
     return steps / spacings(sampling, n)
 
 
-def half_wave_slopes(family: Family, modes: int, t: Tensor) -> Tensor:
-    """Evaluate the derivatives of the first functions of a family, (points, modes)."""
+def half_wave_derivatives(family: Family, modes: int, t: Tensor, times: int = 1) -> Tensor:
+    """Evaluate derivatives of the first functions of a family, (points, modes)."""
     k = torch.pi * wave_numbers(family, modes)
     angles = t[:, None] * k
-    return k * (angles.cos() if PARITIES[family][0] == "odd" else -angles.sin())
+    cosine = PARITIES[family][0] == "even"
+    return k**times * _sine_derivative(angles, times + cosine)
+
+
+def _sine_derivative(angles: Tensor, times: int) -> Tensor:
+    """Return a derivative of the sine; the cosine is the first one."""
+    wave = angles.cos() if times % 2 else angles.sin()
+    return -wave if times % 4 in {2, 3} else wave
 
 
 def _polynomials(family: Family, lift: Lift, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,20 +136,25 @@ def derivative_matrix(
     n: int,
     dtype: torch.dtype,
     device: torch.device,
+    times: int = 1,
 ) -> Tensor:
     """Return the matrix from values at n points to derivatives there, for an axis of length 1.
 
     Args:
         family, lift, sampling, n, dtype, device: as for `resampling_matrix`.
+        times: of the derivative.
     """
     t = fractions(sampling, n)
     if family == "fourier":
         k, cosines, sines = _wave_coefficients(n, (n - 1) // 2)
         k = 2 * torch.pi * k
         angles = (t - offset(sampling) / n)[:, None] * k
-        slopes = (-angles.sin() * k) @ cosines + (angles.cos() * k) @ sines
-        return slopes.to(device, dtype)
+        of_cosines = _sine_derivative(angles, times + 1) * k**times
+        of_sines = _sine_derivative(angles, times) * k**times
+        return (of_cosines @ cosines + of_sines @ sines).to(device, dtype)
     ends, coefficients = _half_wave_coefficients(family, lift, sampling, n)
     _, slopes = _polynomials(family, lift, t)
-    modes = capacity(family, sampling, n)
-    return (slopes @ ends + half_wave_slopes(family, modes, t) @ coefficients).to(device, dtype)
+    if times > 1:
+        slopes = torch.zeros_like(slopes)  # the polynomials are linear
+    waves = half_wave_derivatives(family, capacity(family, sampling, n), t, times)
+    return (slopes @ ends + waves @ coefficients).to(device, dtype)

@@ -89,7 +89,7 @@ def test_every_mistake_is_told_at_once():
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),
-        ("optimizer", 3, "settings in braces: kind, lr, weight_decay, betas, momentum"),
+        ("stop", 3, "settings in braces: patience, min_change"),
         ("data.test", 3, "a text or a list, each a text or none"),
     ],
 )

@@ -17,6 +17,7 @@ from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses import LOSSES
+from opdsl.train.losses.objective.named import NamedObjective
 from opdsl.train.metrics.evaluate import evaluate, predict
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.listener import SilentListener
@@ -132,7 +133,7 @@ def test_the_gradient_is_clipped_to_its_norm():
         policy.scaler(),
         policy,
         grids(train),
-        LOSSES.find("l2"),
+        named("l2"),
         0.01,
     )
     before = torch.cat([p.detach().flatten().clone() for p in module.parameters()])
@@ -149,7 +150,14 @@ def test_a_scaled_loss_that_overflows_halves_the_scale_and_is_no_fault():
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
     module.second.weight.register_hook(lambda g: g * 256)  # so that 2**127 is too much
     step = TrainStep(
-        module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("l2"), None
+        module,
+        normaliser,
+        optimizer,
+        scaler,
+        policy,
+        grids(train),
+        named("l2"),
+        None,
     )
     before = module.first.weight.detach().clone()
     taken = [step.take(train.inputs, train.outputs, 1e-4) for _ in range(30)]
@@ -169,11 +177,22 @@ def test_the_scale_of_the_loss_does_not_change_the_step():
         policy = PrecisionPolicy("fp32", torch.device("cpu"))
         scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=True)
         step = TrainStep(
-            module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("h1"), 0.01
+            module,
+            normaliser,
+            optimizer,
+            scaler,
+            policy,
+            grids(train),
+            named("h1"),
+            0.01,
         )
         step.take(train.inputs, train.outputs, 0.1)
         results.append(module.first.weight.detach())
     torch.testing.assert_close(results[0], results[1])
+
+
+def named(loss):
+    return NamedObjective(LOSSES.find(loss))
 
 
 def grids(samples):

@@ -1,0 +1,102 @@
+"""Segments of a graph whose inner results are computed again for the gradient, not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil, isqrt
+from typing import Any
+
+from torch.utils.checkpoint import checkpoint
+
+from opdsl.lower.plan.schedule import ScheduledStep, Unit
+
+Wanted = Callable[[str], bool]
+RunUnit = Callable[[Unit, list[Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Units that run one after the other.
+
+    Attributes:
+        units: the units.
+        recomputed: whether the values within are computed again for the gradient.
+        reads: numbers of the values from before that the units read.
+        writes: numbers of the values that they leave for later units.
+        dead_after: numbers of the values that no later unit reads.
+    """
+
+    units: tuple[Unit, ...]
+    recomputed: bool
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+    dead_after: tuple[int, ...] = ()
+
+    def run(self, run_unit: RunUnit, values: list[Any]) -> None:
+        """Run the units; `values` gets what they leave."""
+        if not self.recomputed:
+            for unit in self.units:
+                run_unit(unit, values)
+            return
+
+        def compute(*operands: Any) -> tuple[Any, ...]:
+            own: list[Any] = [None] * len(values)
+            for n, x in zip(self.reads, operands, strict=True):
+                own[n] = x
+            for unit in self.units:
+                run_unit(unit, own)
+            return tuple(own[n] for n in self.writes)
+
+        results = checkpoint(compute, *(values[n] for n in self.reads), use_reentrant=False)
+        for n, x in zip(self.writes, results, strict=True):
+            values[n] = x
+        for n in self.dead_after:
+            values[n] = None
+
+
+def segments(
+    units: Iterable[Unit], steps: Sequence[ScheduledStep], inputs: int, wanted: Wanted | None
+) -> tuple[Segment, ...]:
+    """Cut a schedule into segments.
+
+    Neighbouring units whose nodes are all wanted are cut into about as many segments as each has
+    units, which needs the least memory, in proportion to the root of the number of units.
+
+    Args:
+        units: the schedule.
+        steps: the steps of the graph.
+        inputs: the number of inputs of the graph, which are the first values.
+        wanted: whether the results of the node at a path are computed again; None: none are.
+
+    Source: Chen et al. 2016, arXiv:1604.06174.
+    """
+    if wanted is None:
+        return (Segment(tuple(units), recomputed=False),)
+    return tuple(_cut(tuple(units), steps, inputs, wanted))
+
+
+def _cut(
+    units: tuple[Unit, ...], steps: Sequence[ScheduledStep], inputs: int, wanted: Wanted
+) -> Iterator[Segment]:
+    def all_wanted(unit: Unit) -> bool:
+        return all(wanted(steps[i].node.path) for i in unit.steps)
+
+    for recomputed, group in groupby(units, all_wanted):
+        run = tuple(group)
+        if not recomputed:
+            yield Segment(run, recomputed=False)
+            continue
+        size = ceil(len(run) / max(1, isqrt(len(run))))
+        for i in range(0, len(run), size):
+            yield _segment(run[i : i + size], steps, inputs)
+
+
+def _segment(units: tuple[Unit, ...], steps: Sequence[ScheduledStep], inputs: int) -> Segment:
+    made = {inputs + i for unit in units for i in unit.steps}
+    read = {n for unit in units for i in unit.steps for n in steps[i].operands} - made
+    dead = {n for unit in units for n in unit.dead_after}
+    return Segment(
+        units, True, tuple(sorted(read)), tuple(sorted(made - dead)), tuple(sorted(dead - made))
+    )

@@ -1,0 +1,122 @@
+"""The forward pass of training, where it differs from that of a prediction.
+
+Noise on inputs, the steps in time through which the gradient passes, and results that are computed
+again for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from opdsl.nn.points.batch import Values, all_values, map_values
+from opdsl.train.engine.loader import Batch, FieldValues
+from opdsl.train.engine.precision import PrecisionPolicy
+from opdsl.train.engine.rollout import GradientPath, Rollout
+from opdsl.train.metrics.evaluate import apply, steps_of
+from opdsl.train.scaling.normalise import Normaliser
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingForward:
+    """How a module runs on a batch of training.
+
+    Attributes:
+        noise: deviation of the noise that is added to the normalised inputs.
+        pushforward: the steps in time through which the gradient passes.
+        recompute: whether each call of the module is computed again for the gradient.
+
+    Source: Brandstetter, Worrall and Welling 2022, arXiv:2202.03376, section 3.1 (pushforward);
+    Sanchez-Gonzalez et al. 2020, arXiv:2002.09405 (noise).
+    """
+
+    noise: float = 0.0
+    pushforward: GradientPath = "none"
+    recompute: bool = False
+
+    def run(  # the parts of a step
+        self,
+        module: nn.Module,
+        scales: Normaliser,
+        batch: Batch,
+        policy: PrecisionPolicy,
+        loop: Rollout | None,
+        horizon: int | None,
+    ) -> tuple[FieldValues, Batch]:
+        """Compute the outputs in physical units, and the batch with which the loss compares them.
+
+        Args:
+            module: in training mode.
+            scales: in the units of the batch.
+            batch: inputs and truth.
+            policy: the precision.
+            loop: the rollout, if there are steps in time.
+            horizon: steps in time at most; None: those of the truth.
+        """
+        call: Callable[..., Any] = module
+        if self.recompute:
+            call = _recomputed(module)
+        if self.noise:
+            names = {to for _, to in loop.feedback} if loop else set(batch.inputs)
+            call = _FirstCallNoisy(call, names, self.noise)
+        if loop is None:
+            return apply(call, scales, batch.inputs, policy, places=batch.places), batch
+        batch = _steps(batch, loop, slice(horizon))
+        steps = steps_of(batch.truth, loop)
+        outputs = apply(
+            call, scales, batch.inputs, policy, loop, steps, batch.places, self.pushforward
+        )
+        if self.pushforward != "last":
+            return outputs, batch
+        last = slice(-1, None)
+        return {k: map_values(x, lambda y: y[:, last]) for k, x in outputs.items()}, _steps(
+            batch, loop, last
+        )
+
+
+def _recomputed(module: nn.Module) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        return checkpoint(module, use_reentrant=False, **arguments)
+
+    return call
+
+
+class _FirstCallNoisy:
+    """A module whose first call gets noise on some of its inputs."""
+
+    def __init__(self, module: Callable[..., Any], names: set[str], deviation: float) -> None:
+        self._module, self._names, self._deviation = module, names, deviation
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Call the module."""
+        noisy = {k: map_values(arguments[k], self._disturbed) for k in sorted(self._names)}
+        self._names = set()
+        return self._module(**arguments | noisy)
+
+    def _disturbed(self, x: Tensor) -> Tensor:
+        return x + self._deviation * torch.randn_like(x)
+
+
+def _steps(batch: Batch, loop: Rollout, some: slice) -> Batch:
+    """Select steps in time of the truth, of its weights, and of inputs with an axis of time."""
+    if some == slice(None):
+        return batch
+    dims = {k: all_values(x).dim() for k, x in batch.truth.items()}
+    count = all_values(next(iter(batch.truth.values()))).shape[1]
+
+    def pick(x: Values, *, timed: bool) -> Values:
+        return map_values(x, lambda y: y[:, :count][:, some] if timed and y.shape[1] > 1 else y)
+
+    return replace(
+        batch,
+        inputs={k: pick(x, timed=loop.timed(k, x)) for k, x in batch.inputs.items()},
+        truth={k: pick(x, timed=True) for k, x in batch.truth.items()},
+        weights={
+            k: pick(x, timed=all_values(x).dim() == dims.get(k)) for k, x in batch.weights.items()
+        },
+    )

@@ -1,0 +1,213 @@
+"""The nodes of a typed expression: functions of a batch, and the weighted errors made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["output", "truth", "input"]
+Option = float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number, a function that is constant."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A predicted output, its truth, or an input."""
+
+    role: Role
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinate:
+    """A coordinate of the points of a grid.
+
+    Attributes:
+        domain: the label of the grid.
+        axis: which coordinate.
+        like: a function on the grid, from which the number of points is taken.
+    """
+
+    domain: str
+    axis: int
+    like: Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Some channels of a function: `u.vx`, `u[0]`."""
+
+    value: Node
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Functions on one domain as the channels of one: `[u, v]`."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """A function of the values at each point: `-`, `abs`, `exp`; `sum` adds the channels."""
+
+    name: str
+    value: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`left sign right` at each point; a single channel, a vector and a number broadcast."""
+
+    sign: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A derivative or an integral of functions on a domain.
+
+    Attributes:
+        name: `grad`, `div`, `curl`, `laplace`, `d`, `diffusion`, `dt`, `mean`, `integrate`.
+        args: the functions.
+        domain: the label of their domain.
+        axes: along which `d` derives, one after the other.
+        order: of finite differences, `spectral`, or None for the choice of the calculus.
+        step: the time between two steps of a rollout, for `dt`.
+    """
+
+    name: str
+    args: tuple[Node, ...]
+    domain: str
+    axes: tuple[int, ...] = ()
+    order: int | Literal["spectral"] | None = None
+    step: float = 1.0
+
+
+Node = Number | Leaf | Coordinate | Channels | Concat | Pointwise | Arithmetic | Operator
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTerm:
+    """An error of each sample: `rel_l2(u)`, `mse(darcy(a, u))`.
+
+    Attributes:
+        error: its name in `catalogue.ERRORS`, or of a registered loss.
+        value: the function.
+        target: what it is compared with; None for zero.
+        domain: the label of the domain of both.
+        options: of the error.
+        functions: options that are functions, such as the deviation of a normal distribution.
+        per_channel: whether each channel has an error of its own, of which the mean is taken.
+        normalised: the output by whose statistics both are normalised; None in physical units.
+        masked_by: outputs whose quadrature weights and masks apply.
+    """
+
+    error: str
+    value: Node
+    target: Node | None
+    domain: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    functions: Mapping[str, Node] = field(default_factory=dict)
+    per_channel: bool = False
+    normalised: str | None = None
+    masked_by: tuple[str, ...] = ()
+
+    @property
+    def compares_output(self) -> str | None:
+        """The output that is compared with its own truth, channel by channel; else None."""
+        if self.functions:
+            return None
+        match self.value, self.target:
+            case Leaf("output", name), Leaf("truth", other) if name == other:
+                return name
+            case Channels(Leaf("output", name), a, n), Channels(Leaf("truth", other), b, m):
+                return name if (name, a, n) == (other, b, m) else None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A weight that changes linearly from one value to another over some epochs.
+
+    Attributes:
+        first, last: the values.
+        epochs: how long it takes.
+        start: the epoch in which it begins.
+    """
+
+    first: float
+    last: float
+    epochs: float
+    start: float = 0.0
+
+    def at(self, epoch: float) -> float:
+        """Return the weight after so many epochs."""
+        done = min(1.0, max(0.0, (epoch - self.start) / self.epochs))
+        return self.first + done * (self.last - self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTerm:
+    """A term of a loss: its weight times an error.
+
+    Attributes:
+        text: of the error, without the weight.
+        weight: the product of the numbers before and behind the error.
+        ramps: factors of the weight that change from epoch to epoch.
+        error: the error.
+    """
+
+    text: str
+    weight: float
+    ramps: tuple[Ramp, ...]
+    error: ErrorTerm
+
+    def weight_at(self, epoch: float) -> float:
+        """Return the weight after so many epochs."""
+        weight = self.weight
+        for ramp in self.ramps:
+            weight *= ramp.at(epoch)
+        return weight
+
+
+def leaves(node: Node | None) -> tuple[Leaf, ...]:
+    """Return every output, truth and input that a function depends on, as often as it is read."""
+    match node:
+        case Leaf():
+            return (node,)
+        case Coordinate():
+            return (node.like,)
+        case Channels() | Pointwise():
+            return leaves(node.value)
+        case Concat():
+            return tuple(y for x in node.parts for y in leaves(x))
+        case Arithmetic():
+            return leaves(node.left) + leaves(node.right)
+        case Operator():
+            return tuple(y for x in node.args for y in leaves(x))
+    return ()
+
+
+def operators(node: Node | None) -> tuple[Operator, ...]:
+    """Return every operator of a function, the outermost first."""
+    match node:
+        case Operator():
+            return (node, *(y for x in node.args for y in operators(x)))
+        case Channels() | Pointwise():
+            return operators(node.value)
+        case Concat():
+            return tuple(y for x in node.parts for y in operators(x))
+        case Arithmetic():
+            return operators(node.left) + operators(node.right)
+    return ()

@@ -1,0 +1,1 @@
+"""Differential operators and integrals of predicted functions, for equations as losses."""

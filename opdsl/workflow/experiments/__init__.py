@@ -1,0 +1,1 @@
+"""Experiments: sweeps over settings, tables of runs, and trials of a program before training."""
