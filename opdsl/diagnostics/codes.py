@@ -201,6 +201,8 @@ CODES: dict[str, Code] = {
     # publishing, compression, precision of nodes
     "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
     "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
+    "OP0762": Code("nothing that can be compressed", "not-compressible", Exit.SPEC),
+    "OP0763": Code("a decomposition or rank does not fit", "bad-rank", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
