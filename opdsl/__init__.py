@@ -33,14 +33,17 @@ if TYPE_CHECKING:
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
     from opdsl.train.engine.callbacks import ActiveRun, Callback
+    from opdsl.train.engine.step import TrainStep
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.experiments.runs_table import RunTable, runs
     from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.publishing.opening import from_pretrained
     from opdsl.workflow.runs.evaluation import Report
     from opdsl.workflow.runs.run import Run, open_run
+    from opdsl.workflow.training.own_loop import PreparedTraining, prepare_training
     from opdsl.workflow.training.progress import EpochRecord
     from opdsl.workflow.training.train import resume, train
     from opdsl.workflow.views import diff, render, summary
@@ -60,9 +63,12 @@ __all__ = [
     "OpError",
     "OpWarning",
     "Packed",
+    "PreparedTraining",
     "Report",
     "Run",
+    "RunTable",
     "Sweep",
+    "TrainStep",
     "__version__",
     "check",
     "compile",
@@ -74,8 +80,10 @@ __all__ = [
     "open_dataset",
     "open_run",
     "open_sweep",
+    "prepare_training",
     "render",
     "resume",
+    "runs",
     "summary",
     "sweep",
     "train",
@@ -92,9 +100,12 @@ HOMES = {
     "OpError": "opdsl.diagnostics",
     "OpWarning": "opdsl.workflow.errors",
     "Packed": "opdsl.nn.points.packed",
+    "PreparedTraining": "opdsl.workflow.training.own_loop",
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
+    "RunTable": "opdsl.workflow.experiments.runs_table",
     "Sweep": "opdsl.workflow.experiments.sweep",
+    "TrainStep": "opdsl.train.engine.step",
     "check": "opdsl.compiler",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
@@ -105,8 +116,10 @@ HOMES = {
     "open_dataset": "opdsl.workflow.datasets.description",
     "open_run": "opdsl.workflow.runs.run",
     "open_sweep": "opdsl.workflow.experiments.sweep",
+    "prepare_training": "opdsl.workflow.training.own_loop",
     "render": "opdsl.workflow.views",
     "resume": "opdsl.workflow.training.train",
+    "runs": "opdsl.workflow.experiments.runs_table",
     "summary": "opdsl.workflow.views",
     "sweep": "opdsl.workflow.experiments.sweep",
     "train": "opdsl.workflow.training.train",

@@ -76,6 +76,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "export": "export.command",
     "train": "train.command",
     "sweep": "sweep.command",
+    "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",

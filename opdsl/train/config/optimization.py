@@ -206,7 +206,7 @@ class Incremental(Section):
 
 
 class ParameterGroup(Section):
-    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate and decay of their own.
+    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate of their own.
 
     Attributes:
         paths: of the weights, or of the parts of the model that have them; see `matches`.

@@ -32,7 +32,6 @@ from opdsl.train.config.section import (
     FIXED,
     FREE,
     AtLeastOne,
-    MemberOf,
     NonNegative,
     Portion,
     Positive,

@@ -177,8 +177,8 @@ class Typing:
         name = expr.text
         outputs, inputs = ([x.name for x in y] for y in (self.graph.outputs, self.graph.inputs))
         if name in KNOWN:
-            message, helps = f"`{name}` is called with functions", (f"write `{name}(u)`",)
-            return self.fail("OP0700", message, expr.span, helps=helps)
+            message, usage = f"`{name}` is called with functions", f"write `{name}(u)`"
+            return self.fail("OP0700", message, expr.span, helps=(usage,))
         if self.scopes:
             arguments = list(self.scopes[-1][0])
             message = f"`{name}` is no argument of the equation and no constant"

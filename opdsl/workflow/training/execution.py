@@ -20,6 +20,8 @@ from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
+from opdsl.train.engine.weight_paths import refuse_unknown_paths
+from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.trained import load_trained
@@ -35,7 +37,7 @@ from opdsl.workflow.folder.writing import (
     write_beginning,
     write_weights,
 )
-from opdsl.workflow.losses.run_losses import LossFunction, RunLosses, losses_of
+from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
@@ -168,6 +170,7 @@ def prepare_run(
     refuse_masked_functions(settings, symmetries, train, grid_axes(program.graph), losses)
     warn(tuple(symmetry_warnings(program.graph, symmetries, train)))
     module = _seeded(program, resolved)
+    refuse_unknown_paths(module, settings)
     start = warm_start(source, module) if source else None
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
     sets.try_(module)

@@ -63,9 +63,10 @@ class ErrorInputs:
 
     @property
     def difference(self) -> Values:
-        """The difference pred - true, in float32 or better."""
+        """The difference pred - true, in float32 or better; zero where values do not count."""
         pred, true = wide_pair(self.pred, self.true)
-        return map_values(pred, lambda x: x - all_values(true))
+        # before any function of it, whose gradient would not be finite at masked values
+        return without_masked(map_values(pred, lambda x: x - all_values(true)), self.weights)
 
     @property
     def dense(self) -> tuple[Tensor, Tensor]:
@@ -202,14 +203,15 @@ def _normal_crps(mean: Tensor, true: Tensor, sigma: Tensor) -> Tensor:
 def _member_crps(members: Tensor, true: Tensor, *, fair: bool) -> Tensor:
     """Return the score at each point, shaped as `true`; members of a channel are adjacent."""
     channels = true.shape[1]
-    x = members.unflatten(1, (channels, -1))
+    x = members.reshape(len(members), channels, -1, *members.shape[2:])
     m = x.shape[2]
     first = (x - true.unsqueeze(2)).abs().mean(2)
     # sum over pairs of |x_i - x_j| from the sorted members, in m log m instead of m^2
     order = torch.arange(1, m + 1, device=x.device, dtype=x.dtype)
     factors = (2 * order - m - 1).reshape(1, 1, m, *[1] * (x.dim() - 3))
     pairs = 2 * (x.sort(2).values * factors).sum(2)
-    return first - pairs / (2 * m * (m - 1 if fair and m > 1 else m))
+    scores: Tensor = first - pairs / (2 * m * (m - 1 if fair and m > 1 else m))
+    return scores
 
 
 # ------------------------------------------------------------------------------ derivatives

@@ -208,7 +208,8 @@ class BatchFunctions:
             return self.calculus(node.domain, node.order).d(u, time)
         steps = all_values(next(iter(self.batch.outputs.values()))).shape[1]
         order = node.order if isinstance(node.order, int) else TIME_ORDER
-        return step_derivative(u.unflatten(0, (-1, steps)), node.step, order).flatten(0, 1)
+        series = u.reshape(-1, steps, *u.shape[1:])
+        return step_derivative(series, node.step, order).flatten(0, 1)
 
     @staticmethod
     def _derivative(calculus: Calculus, u: Tensor, axes: tuple[int, ...]) -> Tensor:
