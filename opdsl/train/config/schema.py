@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from opdsl.precisions import PrecisionName
+from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
 from opdsl.train.config.optimization import (
@@ -197,6 +198,7 @@ class Settings(Section):
 
     data: Data = Data()
     loss: Annotated[LossText, FIXED] = "l2"
+    balance: BalanceSettings = BalanceSettings()
     rollout: Annotated[AtLeastOne | None, BeforeValidator(nothing), FIXED] = None
     curriculum: Curriculum = Curriculum()
     pushforward: Annotated[Literal["none", "each", "last"], FIXED] = "none"

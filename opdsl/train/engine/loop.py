@@ -354,6 +354,8 @@ class Training:
             row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
             row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        if weights := self.train_step.objective.weights:
+            row["weights"] = dict(weights)
         return row
 
     def _validate(self) -> Metrics | None:
