@@ -14,8 +14,8 @@ Train an operator on arrays of your own, and use it::
     print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
 
 Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
-Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`; a `Run` has
-`predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`, `compare`; a `Run`
+has `predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
 `OpError`; nothing here prints.
 """
 
@@ -33,14 +33,18 @@ if TYPE_CHECKING:
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
     from opdsl.train.engine.callbacks import ActiveRun, Callback
+    from opdsl.train.engine.step import TrainStep
+    from opdsl.workflow.comparison.compare import Comparison, compare
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.experiments.runs_table import RunTable, runs
     from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.publishing.opening import from_pretrained
     from opdsl.workflow.runs.evaluation import Report
     from opdsl.workflow.runs.run import Run, open_run
+    from opdsl.workflow.training.own_loop import PreparedTraining, prepare_training
     from opdsl.workflow.training.progress import EpochRecord
     from opdsl.workflow.training.train import resume, train
     from opdsl.workflow.views import diff, render, summary
@@ -53,6 +57,7 @@ __all__ = [
     "ActiveRun",
     "ArgumentError",
     "Callback",
+    "Comparison",
     "Diagnostic",
     "EpochRecord",
     "Geometry",
@@ -60,11 +65,15 @@ __all__ = [
     "OpError",
     "OpWarning",
     "Packed",
+    "PreparedTraining",
     "Report",
     "Run",
+    "RunTable",
     "Sweep",
+    "TrainStep",
     "__version__",
     "check",
+    "compare",
     "compile",
     "diff",
     "export",
@@ -74,8 +83,10 @@ __all__ = [
     "open_dataset",
     "open_run",
     "open_sweep",
+    "prepare_training",
     "render",
     "resume",
+    "runs",
     "summary",
     "sweep",
     "train",
@@ -85,6 +96,7 @@ HOMES = {
     "ActiveRun": "opdsl.train.engine.callbacks",
     "ArgumentError": "opdsl.workflow.errors",
     "Callback": "opdsl.train.engine.callbacks",
+    "Comparison": "opdsl.workflow.comparison.compare",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",
@@ -92,10 +104,14 @@ HOMES = {
     "OpError": "opdsl.diagnostics",
     "OpWarning": "opdsl.workflow.errors",
     "Packed": "opdsl.nn.points.packed",
+    "PreparedTraining": "opdsl.workflow.training.own_loop",
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
+    "RunTable": "opdsl.workflow.experiments.runs_table",
     "Sweep": "opdsl.workflow.experiments.sweep",
+    "TrainStep": "opdsl.train.engine.step",
     "check": "opdsl.compiler",
+    "compare": "opdsl.workflow.comparison.compare",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
     "export": "opdsl.workflow.export",
@@ -105,8 +121,10 @@ HOMES = {
     "open_dataset": "opdsl.workflow.datasets.description",
     "open_run": "opdsl.workflow.runs.run",
     "open_sweep": "opdsl.workflow.experiments.sweep",
+    "prepare_training": "opdsl.workflow.training.own_loop",
     "render": "opdsl.workflow.views",
     "resume": "opdsl.workflow.training.train",
+    "runs": "opdsl.workflow.experiments.runs_table",
     "summary": "opdsl.workflow.views",
     "sweep": "opdsl.workflow.experiments.sweep",
     "train": "opdsl.workflow.training.train",

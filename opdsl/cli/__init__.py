@@ -76,9 +76,12 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "export": "export.command",
     "train": "train.command",
     "sweep": "sweep.command",
+    "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
+    "compare": "compare.command",
     "calibrate": "calibrate.command",
+    "compress": "compress.command",
     "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",

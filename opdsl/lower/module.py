@@ -34,10 +34,11 @@ from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
 from opdsl.lower.recompute import Wanted, segments
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
-from opdsl.nn.capabilities import HasGradientByMode, LimitsModes
+from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
+from opdsl.nn.spectral.mode_gradients import gradient_by_mode
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
 CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
@@ -176,18 +177,8 @@ class OperatorModule(Branch):
                 x.limit(None if limits is None else tuple(limits))
 
     def gradient_by_mode(self) -> Tensor | None:
-        """Sum the squared gradients of spectral convolutions by mode, (greatest_modes + 1,).
-
-        Returns:
-            None if the weights of some layer are products of factors, or there is no layer.
-        """
-        layers = [x for x in self.modules() if isinstance(x, LimitsModes)]
-        parts = [x.gradient_by_mode() for x in layers if isinstance(x, HasGradientByMode)]
-        known = [x for x in parts if x is not None]
-        if not known or len(known) < len(layers):
-            return None
-        sizes = self.greatest_modes + 1
-        return torch.stack([torch.nn.functional.pad(x, (0, sizes - len(x))) for x in known]).sum(0)
+        """Sum the squared gradients of spectral convolutions by mode; see `gradient_by_mode`."""
+        return gradient_by_mode(self, self.greatest_modes)
 
     def recompute(self, wanted: Wanted | None) -> None:
         """Compute results of nodes again for the gradient in training, instead of keeping them.

@@ -4,25 +4,7 @@ import shutil
 
 import pytest
 
-from opdsl.train.report import page, pictures
 from tests.e2e.command_line import TINY, TRAIN, good
-
-
-@pytest.fixture(scope="session", autouse=True)
-def each_kind_of_picture_drawn_once():
-    """Most of a tiny training is the pictures of its report, and those of a kind look alike."""
-    drawn = {}
-
-    def fields_png(panels):
-        shapes = [(len(x.values.shape), x.cloud is None) for x in map(pictures.Panel._make, panels)]
-        kind = tuple(shapes)
-        if kind not in drawn:
-            drawn[kind] = pictures.fields_png(panels)
-        return drawn[kind]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "fields_png", fields_png)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def left(folder):
         "finished": about["finished"],
         "files": sorted(x.name for x in Path(folder).iterdir() if x.name != ".lock"),
         "loose": [x.name for x in Path(folder, "checkpoints").glob(".tmp-*")],
-        "report": Path(folder, "report.html").read_text().count("<td>schedule.epochs</td>"),
+        "report": Path(folder, "report.html").read_text().count(">schedule.epochs</td>"),
     }
 
 

@@ -174,7 +174,8 @@ def test_more_epochs_extend_a_finished_run_and_are_on_record():
     assert "clip: 1.0  # --set" in text
     page = Path("run/report.html").read_text()
     assert "Settings that changed while the run went on" in page
-    assert "<td>schedule.epochs</td><td>4</td><td>6</td>" in page
+    assert '>schedule.epochs</td><td data-label="before">4</td>' in page
+    assert '<td data-label="after">6</td>' in page
     before = contents("run")
     good("train", "--resume", "run")
     assert contents("run") == before

@@ -157,8 +157,8 @@ def test_the_tables_and_the_report_say_which_data_are_which():
     assert ["validation", "8", "3"] in lines
     assert ["test", "8", "6"] in lines
     page = Path("run/report.html").read_text()
-    assert "<td>validation</td>" in page
-    assert "<td>test</td>" in page
+    assert ">validation</td>" in page
+    assert ">test</td>" in page
     assert "The test data were measured once, with these weights." in page
     assert "best error, validation" in page
     assert good("evaluate", "run").splitlines()[0].startswith("test set")
@@ -170,7 +170,7 @@ def test_where_there_are_no_test_data_nothing_is_called_a_test():
     assert [x["split"] for x in summary["valid"]] == ["valid"]
     page = Path("run/report.html").read_text()
     assert "There are no test data" in page
-    assert "<td>test</td>" not in page
+    assert ">test</td>" not in page
     assert good("evaluate", "run").splitlines()[1].startswith("validation")
     told = data("evaluate", "run", "--json")
     assert (len(told["valid"]), told["tests"]) == (1, [])

@@ -121,7 +121,8 @@ class Average(Section):
 
     Attributes:
         kind: `ema` is a running mean over the steps, `swa` the mean over the ends of epochs.
-        decay: part of the running mean that a step leaves (`ema`).
+        decay: part of the running mean that a step leaves (`ema`); (1 + n) / (10 + n) after n steps
+            while that is less.
         start: part of the epochs after which the mean begins (`swa`).
     """
 
@@ -206,7 +207,7 @@ class Incremental(Section):
 
 
 class ParameterGroup(Section):
-    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate and decay of their own.
+    """`groups { lift { paths = ["lift"] rate = 0.1 } }`: weights with a rate of their own.
 
     Attributes:
         paths: of the weights, or of the parts of the model that have them; see `matches`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import floor
 from typing import Any
 
 import torch
@@ -41,8 +42,12 @@ class WeightAverage:
             self._take()
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
-        """Take the weights at the end of an epoch, counted from 0, into an SWA."""
-        if self.settings.kind == "swa" and epoch + 1 > self.settings.start * epochs:
+        """Take the weights at the end of an epoch, counted from 0, into an SWA.
+
+        An epoch counts once, also where its end is repeated after an interruption.
+        """
+        ends = epoch + 1 - floor(self.settings.start * epochs)
+        if self.settings.kind == "swa" and self.count < ends:
             self._take()
 
     @torch.no_grad()
@@ -52,11 +57,14 @@ class WeightAverage:
             self.values = {k: x.detach().clone() for k, x in weights.items()}
         else:
             ema = self.settings.kind == "ema"
-            mean = get_ema_multi_avg_fn(self.settings.decay) if ema else get_swa_multi_avg_fn()
+            mean = get_ema_multi_avg_fn(self._decay()) if ema else get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]  # torch leaves them untyped
             current = [weights[k].detach() for k in self.values]
-            # torch divides by a tensor
-            mean([*self.values.values()], current, torch.tensor(self.count))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            mean([*self.values.values()], current, torch.tensor(self.count))  # torch divides by it
         self.count += 1
+
+    def _decay(self) -> float:
+        """Return the decay of an EMA, which grows: first weights would stay in it for too long."""
+        return min(self.settings.decay, (1 + self.count) / (10 + self.count))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ class DecayedLBFGS(LBFGS):
         (group,) = self.param_groups
         decay = group["weight_decay"]
         if not decay:
-            return super().step(closure)
+            return super().step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
         def decayed() -> Tensor:
             loss: Tensor = closure()
@@ -38,4 +38,4 @@ class DecayedLBFGS(LBFGS):
                         loss = loss + decay / 2 * p.square().sum()
             return loss
 
-        return super().step(decayed)
+        return super().step(decayed)  # type: ignore[no-untyped-call]  # as above

@@ -8,7 +8,6 @@ order of samples, the learning rate) is a function of seed, epoch and step.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -147,8 +146,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
             is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
-            OP0671 statistics or maps do not suit the samples; OP0730, a path names no weight; OP0731, a
-            setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
+            OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
+            a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
             raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
@@ -161,10 +160,14 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        statistics = partial(
-            Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
-        )
-        train_step = _train_step(module, settings, grids, loop, frozen, statistics, objective)
+        rules_of, maps = rules or {}, settings.maps
+
+        def statistics() -> Normaliser:
+            kinds = settings.normalise
+            scales = Normaliser.fit(train, kinds, loop, samplings, rules_of, maps)
+            return scales.with_unscaled_outputs(axes_of or {})
+
+        train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
@@ -243,16 +246,28 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _train_step(
+def train_step_of(
     module: nn.Module,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
     statistics: Callable[[], Normaliser],
-    objective: Objective,
+    objective: Objective | None = None,
 ) -> TrainStep:
-    """Seed, move module and normaliser to the device, and make the optimizer."""
+    """Seed, move module and normaliser to the device, and make the optimizer.
+
+    Args:
+        module: with its first weights.
+        settings: of the run.
+        grids: the grid of each output.
+        loop: the rollout, if there are steps in time.
+        frozen: the trained part around which a band is learnt.
+        statistics: computes the normaliser from the training data.
+        objective: the loss; that of the setting `loss` if not given.
+    """
+    if objective is None:
+        objective = _objective(settings, grids, banded=frozen is not None)
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
     policy.prepare_module(module)

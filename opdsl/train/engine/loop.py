@@ -24,7 +24,8 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     write_changes,
 )
-from opdsl.train.config.schema import Schedule, Settings
+from opdsl.train.config.optimization import Schedule
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.callbacks import (
     ActiveRun,
@@ -112,7 +113,7 @@ class Training:
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
         parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -225,8 +226,8 @@ class Training:
         with average.in_use() if average else nullcontext():
             row = self._row()
             self._keep_best(row)
-        self._learn_from(row)
         self._call("on_epoch", row)
+        self._learn_from(row)
         row |= self.callbacks.logged()
         self.at.close_epoch()
         self._record(row)
@@ -245,7 +246,7 @@ class Training:
     def _learn_from(self, row: MetricsRow) -> None:
         """Let the errors of an epoch end the run, lower the rate or add modes."""
         settings, at = self.settings, self.at
-        if row["valid"] is not None:
+        if row["valid"] is not None and self.limit is None:
             error = score(row["valid"])
             waiting = Patience(at.stop_best, at.stop_waited)
             waiting.see(error, settings.stop.min_change)
@@ -353,6 +354,8 @@ class Training:
             row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
             row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        if weights := self.train_step.objective.weights:
+            row["weights"] = dict(weights)
         return row
 
     def _validate(self) -> Metrics | None:

@@ -54,7 +54,7 @@ class Rate:
                 return 1 + (schedule.final - 1) * min(1.0, part)
             case "polynomial":
                 remainder = (1 - min(1.0, part)) ** schedule.power
-                return schedule.final + (1 - schedule.final) * remainder
+                return float(schedule.final + (1 - schedule.final) * remainder)
             case "exponential":
                 return float(schedule.gamma ** (since / every))
             case "step":

@@ -11,7 +11,7 @@ from torch import nn
 from opdsl.diagnostics import fault
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.weight_paths import any_matches, refuse_unknown
+from opdsl.train.engine.weight_paths import any_matches, refuse_unknown_paths
 
 
 @runtime_checkable
@@ -35,6 +35,7 @@ def recomputed_parts(module: nn.Module, settings: Settings, loop: Rollout | None
     Raises:
         OpError: OP0730, a path names no part; OP0731, the module knows no parts.
     """
+    refuse_unknown_paths(module, settings)
     wanted = settings.recompute
     if not wanted or recomputes_calls(module, settings, loop):
         yield
@@ -45,7 +46,6 @@ def recomputed_parts(module: nn.Module, settings: Settings, loop: Rollout | None
     if wanted is True:
         module.recompute(lambda _: True)
     else:
-        refuse_unknown("recompute", wanted, [name for name, _ in module.named_modules()])
         module.recompute(lambda path: any_matches(wanted, path))
     try:
         yield

@@ -138,7 +138,7 @@ class TrainStep:
             return loss.total
 
         try:
-            self.optimizer.step(closure)
+            self.optimizer.step(closure)  # type: ignore[arg-type]  # torch wants a float, takes a scalar
             moved = bool(torch.isfinite(_total_norm(self._parameters())))
         except _NotFiniteError:
             moved = False

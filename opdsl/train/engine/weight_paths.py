@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.train.config.optimization import ParameterGroup
 from opdsl.train.config.schema import Settings
 
 SHOWN = 8  # parts of the model that a message lists
@@ -30,6 +31,21 @@ def any_matches(paths: Iterable[str], name: str) -> bool:
     return any(matches(x, name) for x in paths)
 
 
+def refuse_unknown_paths(module: nn.Module, settings: Settings) -> None:
+    """Refuse paths in the settings that name no part of the module, before the first step.
+
+    Raises:
+        OpError: OP0730.
+    """
+    weights = [name for name, _ in module.named_parameters()]
+    refuse_unknown("freeze", settings.freeze, weights)
+    for group, x in settings.weight_groups.items():
+        refuse_unknown(f"groups.{group}.paths", x.paths, weights)
+    if isinstance(settings.recompute, list):
+        parts = [name for name, _ in module.named_modules()]
+        refuse_unknown("recompute", settings.recompute, parts)
+
+
 def freeze(module: nn.Module, settings: Settings) -> None:
     """Let weights stay as they are.
 
@@ -39,10 +55,10 @@ def freeze(module: nn.Module, settings: Settings) -> None:
     paths = settings.freeze
     if not paths:
         return
-    refuse_unknown("freeze", paths, [name for name, _ in module.named_parameters()])
+    refuse_unknown_paths(module, settings)
     for name, p in module.named_parameters():
         if any_matches(paths, name):
-            p.requires_grad_(requires_grad=False)
+            p.requires_grad = False
     if not any(p.requires_grad for p in module.parameters()):
         message = "`freeze` leaves no weight that could be learnt"
         raise fault("OP0730", message, helps=("name fewer parts of the model",))
@@ -61,18 +77,17 @@ def parameters_of(
     groups = settings.weight_groups
     if not groups:
         return module.parameters()
+    refuse_unknown_paths(module, settings)
     named = dict(module.named_parameters())
     owner: dict[str, str] = {}
     for group, x in groups.items():
-        refuse_unknown(f"groups.{group}.paths", x.paths, list(named))
         owner |= {name: group for name in named if any_matches(x.paths, name)}
     result: list[dict[str, Any]] = []
-    for group in (None, *groups):
-        weights = [p for name, p in named.items() if owner.get(name) == group]
-        x = groups.get(group or "")
-        decay = {} if x is None or x.decay is None else {"weight_decay": x.decay}
+    for group, x in {"": ParameterGroup(), **groups}.items():
+        weights = [p for name, p in named.items() if owner.get(name, "") == group]
+        decay = {} if x.decay is None else {"weight_decay": x.decay}
         if weights:
-            result.append({"params": weights, "rate": 1.0 if x is None else x.rate, **decay})
+            result.append({"params": weights, "rate": x.rate, **decay})
     return result
 
 
@@ -90,9 +105,10 @@ def refuse_unknown(setting: str, paths: Sequence[str], names: Sequence[str]) -> 
 def _unknown(setting: str, path: str, names: Sequence[str]) -> OpError:
     parts = list(dict.fromkeys(part for name in names for part in name.split(".")))
     known = ", ".join(f"`{x}`" for x in parts[:SHOWN]) + (", ..." if len(parts) > SHOWN else "")
+    misspelt = next((x for x in path.split(".") if x not in parts), path)
     return fault(
         "OP0730",
-        f"`{setting}` names `{path}`, and no weight of the model has such a path",
-        notes=(f"the first weight is `{names[0]}`" if names else "the model has no weights",),
-        helps=(*did_you_mean(path.split(".")[-1], parts), f"parts of paths are {known}"),
+        f"`{setting}` names `{path}`, and no part of the model has such a path",
+        notes=(f"one of them is `{names[-1]}`",) if names else ("the model has no weights",),
+        helps=(*did_you_mean(misspelt, parts), f"parts of paths are {known}"),
     )

@@ -116,7 +116,7 @@ def predict(  # noqa: PLR0913  the contract with the callers
     return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
 
 
-def apply(
+def apply(  # noqa: PLR0917  as `predict`, in its order
     module: Callable[..., Any],
     normaliser: Normaliser,
     inputs: FieldValues,

@@ -29,7 +29,7 @@ def _build(
 
 def _moments(settings: Any) -> int:
     """Return the direction, the gradient before, and the pairs of one step at least."""
-    return 2 + 2 * min(settings.history, settings.iterations)
+    return 2 + 2 * int(min(settings.history, settings.iterations))
 
 
 OPTIMIZER = OptimizerEntry(

@@ -1,57 +1,71 @@
 """report.html: a whole run on one page that opens without a network.
 
-Every text is escaped, every picture is a data URI, and the page forbids itself scripts and foreign
+Every text is escaped, every picture is in the page, and the page forbids itself scripts and foreign
 content.
 """
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from opdsl.diagnostics import Diagnostic, fault
 from opdsl.files import write_whole
-from opdsl.train.report.pictures import Cloud, Panel, curves_svg, fields_png
+from opdsl.train.report.charts import CurvePoints, chart
+from opdsl.train.report.curves import TableRow, curves_html, error_series, number
+from opdsl.train.report.markup import (
+    duration,
+    figure,
+    image,
+    numbers,
+    paragraphs,
+    preformatted,
+    section,
+    short,
+    table,
+)
+from opdsl.train.report.samples import SampleFigure, axes_text, sample_html
 from opdsl.train.report.style import PAGE, STYLE
 
-TableRow = Mapping[str, Any]
+LEGIBLE = 0.65  # of its size to which a diagram may shrink
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A test sample: arrays (*grid) or (points,), one channel each, in physical units.
+class SpectrumFigure:
+    """The energy spectra of an output.
 
     Attributes:
-        name: what is shown, `sample 3, u`.
-        truth: what should come out.
-        prediction: what came out.
-        error: their difference; computed if not given.
-        inputs: what went in, by name.
-        clouds: where the points are, of the inputs and the output that are on points, by name.
-        output: the name of the output.
+        name: of the output.
+        waves: what the wave numbers are, in words.
+        lines: points (wave number, energy) of truth, prediction and error.
     """
 
     name: str
-    truth: NDArray[Any]
-    prediction: NDArray[Any]
-    error: NDArray[Any] | None = None
-    inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    clouds: Mapping[str, Cloud] = field(default_factory=dict)
-    output: str = ""
+    waves: str
+    lines: Mapping[str, CurvePoints]
 
-    def panels(self) -> list[Panel]:
-        """Return inputs, truth, prediction and error with their headings."""
-        error = self.error if self.error is not None else self.prediction - self.truth
-        ends = (("truth", self.truth), ("prediction", self.prediction), ("error", error))
-        panels = [
-            Panel(f"input {k}", np.asarray(v), self.clouds.get(k)) for k, v in self.inputs.items()
-        ]
-        return panels + [Panel(k, np.asarray(v), self.clouds.get(self.output)) for k, v in ends]
+
+@dataclass(frozen=True, slots=True)
+class SetFigures:
+    """What the page shows of one test set.
+
+    Attributes:
+        name: of the set, `33x33`.
+        remarks: sentences on which samples were looked at.
+        samples: the best, the median and the worst one.
+        spectra: of its outputs.
+        steps: (step, relative L2 error) of a rollout.
+    """
+
+    name: str
+    remarks: Sequence[str] = ()
+    samples: Sequence[SampleFigure] = ()
+    spectra: Sequence[SpectrumFigure] = ()
+    steps: CurvePoints = ()
 
 
 def write_report(  # noqa: PLR0913  one argument for each section of the page
@@ -64,12 +78,14 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     certificate: str = "",
     settings_rows: Sequence[tuple[str, Any, str]] = (),
     history: Sequence[TableRow] = (),
-    table: Sequence[TableRow] = (),
+    errors: Sequence[TableRow] = (),
     remarks: Sequence[str] = (),
     warnings: Sequence[Diagnostic] = (),
     selection: Sequence[str] = (),
     changes: Sequence[TableRow] = (),
-    pictures: Sequence[Picture] = (),
+    sets: Sequence[SetFigures] = (),
+    parameters: Sequence[TableRow] = (),
+    weights: Sequence[TableRow] = (),
     environment: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page; a section without content is left out.
@@ -83,27 +99,44 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
         certificate: what the program guarantees, as text.
         settings_rows: (key, value, origin).
         history: rows of metrics.jsonl.
-        table: one mapping for each resolution; its keys are the headings.
+        errors: one mapping for each resolution; its keys are the headings.
         remarks: sentences on cells of the table without a number.
         warnings: about the errors in the table.
         selection: sentences on which data chose the weights and which only measured them.
         changes: settings that changed while the run went on; their keys are the headings.
-        pictures: test samples to look at.
+        sets: samples and spectra of the test sets.
+        parameters: of the model, a mapping each; the keys are the headings.
+        weights: trained numbers of each node; the keys are the headings.
         environment: versions, device, fingerprints ...
+
+    Raises:
+        OpError: OP0625, the page cannot be written.
     """
     sections = (
-        ("", _head(title, subtitle, history)),
-        ("Errors by resolution", _errors(table, remarks, warnings) + _sentences(selection)),
-        ("Learning curves", _curves(history)),
-        ("Test samples", "".join(map(_picture, pictures))),
+        ("", _head(title, subtitle, history, weights)),
+        ("Errors by resolution", _errors(errors, remarks, warnings) + paragraphs(selection)),
+        ("Learning curves", curves_html(history)),
+        ("Test samples", "".join(_samples(x, first=x is sets[0]) for x in sets)),
+        ("Error spectra", _plots([y for x in sets for y in _spectra(x)])),
+        ("Error of each step", _plots([_steps(sets)])),
         ("Model", _diagram(diagram_svg)),
-        ("Certificate", _pre(certificate)),
-        ("Program", _pre(spec)),
+        ("Parameters", numbers(parameters) + _weights(weights)),
+        ("Certificate", preformatted(certificate)),
+        ("Program", preformatted(spec)),
         ("Settings", _settings(settings_rows)),
-        ("Settings that changed while the run went on", _numbers(changes)),
-        ("Environment", _rows(("", ""), (environment or {}).items())),
+        ("Settings that changed while the run went on", numbers(changes)),
+        ("Environment", _environment(environment or {})),
     )
-    body = "\n".join(_section(heading, content) for heading, content in sections if content)
+    return write_page(path, title, sections)
+
+
+def write_page(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> Path:
+    """Write sections, each a heading and HTML, as a page; empty ones are left out.
+
+    Raises:
+        OpError: OP0625, the page cannot be written.
+    """
+    body = "\n".join(section(heading, content) for heading, content in sections if content)
     page = PAGE.format(title=escape(title), style=STYLE, body=body)
     try:
         write_whole(path, page.encode())
@@ -113,55 +146,39 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     return path
 
 
-def _section(heading: str, content: str) -> str:
-    return f"<h2>{heading}</h2>\n{content}" if heading else content
-
-
-def _head(title: str, subtitle: str, history: Sequence[TableRow]) -> str:
+def heading(title: str, subtitle: str, facts: Sequence[tuple[str, str]]) -> str:
+    """Return the top of a page: its title, a line, and the numbers to look at first."""
     text = f"<h1>{escape(title)}</h1>"
     text += f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else ""
-    facts = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(history))
-    return text + (f'<dl class="facts">{facts}</dl>' if facts else "")
+    items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+    return text + (f'<dl class="facts">{items}</dl>' if items else "")
 
 
-def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
+def _head(
+    title: str, subtitle: str, history: Sequence[TableRow], weights: Sequence[TableRow]
+) -> str:
+    return heading(title, subtitle, _facts(history, weights))
+
+
+def _facts(history: Sequence[TableRow], weights: Sequence[TableRow]) -> list[tuple[str, str]]:
     """Build the row of figures that a reader looks for first."""
     if not history:
         return []
-    facts = [("epochs", str(len(history))), ("time", _time(sum(r["seconds"] for r in history)))]
-    facts.append(("last train loss", _short(history[-1]["train_loss"])))
+    seconds = sum(number(r.get("seconds")) or 0.0 for r in history)
+    facts = [("epochs", str(len(history))), ("time", duration(seconds))]
+    if weights:
+        facts.append(("parameters", f"{sum(x['numbers'] for x in weights):,}"))
+    facts.append(("last train loss", short(history[-1]["train_loss"])))
     for name, values in error_series(history).items():
         best = min((y for _, y in values if y is not None), default=None)
-        facts.append((f"best error, {escape(name)}", _short(best)))
+        facts.append((f"best error, {name}", short(best)))
     return facts
 
 
-def error_series(history: Sequence[TableRow]) -> dict[str, list[tuple[int, float | None]]]:
-    """Return the points (epoch, relative L2 error) on the validation data.
-
-    Runs of earlier versions have errors on test data there, by the names of the sets.
-    """
-    series: dict[str, list[tuple[int, float | None]]] = {}
-    for row in history:
-        errors_by_set = {f"test {k}": x for k, x in (row.get("tests") or {}).items()}
-        errors_by_set |= {"validation": row["valid"]} if row.get("valid") else {}
-        for name, errors in errors_by_set.items():
-            series.setdefault(name, []).append((row["epoch"], errors["rel_l2"]))
-    return series
-
-
-def _curves(history: Sequence[TableRow]) -> str:
-    if not history:
-        return ""
-    lines = {"train loss": [(row["epoch"], row["train_loss"]) for row in history]}
-    lines |= {f"{name}, rel. L2": line for name, line in error_series(history).items()}
-    return f"<figure>{_image(curves_svg(lines), 'svg+xml', 'loss against epoch')}</figure>"
-
-
 def _errors(
-    table: Sequence[TableRow], remarks: Sequence[str], warnings: Sequence[Diagnostic]
+    rows: Sequence[TableRow], remarks: Sequence[str], warnings: Sequence[Diagnostic]
 ) -> str:
-    return _numbers(table) + _sentences(remarks) + "".join(map(_warning, warnings))
+    return numbers(rows) + paragraphs(remarks) + "".join(map(_warning, warnings))
 
 
 def _warning(diagnostic: Diagnostic) -> str:
@@ -172,88 +189,78 @@ def _warning(diagnostic: Diagnostic) -> str:
     return f'<div class="warning"><p>{escape(head)}</p><ul>{items}</ul></div>'
 
 
-def _sentences(texts: Sequence[str]) -> str:
-    return "".join(f"<p>{escape(x)}</p>" for x in texts)
+def _samples(figures: SetFigures, *, first: bool) -> str:
+    """Show the samples of a set; those of the first one are animated where they have a time."""
+    if not figures.samples:
+        return ""
+    axes = dict.fromkeys(
+        text
+        for x in figures.samples
+        for shown in (*x.inputs, *(y.truth for y in x.outputs))
+        if (text := axes_text(shown))
+    )
+    remarks = [*figures.remarks, *(f"Axes: {x}." for x in axes)]
+    note = f'<p class="note">{escape(" ".join(remarks))}</p>' if remarks else ""
+    shown = "".join(sample_html(x, animated=first) for x in figures.samples)
+    return f"<h3>{escape(figures.name)}</h3>{note}{shown}"
 
 
-def _picture(picture: Picture) -> str:
-    png = fields_png(picture.panels())
-    caption = f"<figcaption>{escape(picture.name)}</figcaption>"
-    return f'<figure class="plain">{caption}{_image(png, "png", picture.name)}</figure>'
+def _spectra(figures: SetFigures) -> list[tuple[str, str]]:
+    when = " in the last step" if figures.steps else ""
+    return [
+        (
+            f"{figures.name}, {x.name}: mean energy{when}",
+            chart(x.lines, across=x.waves, log_across=True, dashed=("prediction",)),
+        )
+        for x in figures.spectra
+    ]
+
+
+def _steps(sets: Sequence[SetFigures]) -> tuple[str, str]:
+    lines = {x.name: x.steps for x in sets if x.steps}
+    return "relative L2 error", chart(lines, across="step", legend=len(lines) > 1)
+
+
+def _plots(charts: Sequence[tuple[str, str]]) -> str:
+    figures = "".join(figure(drawn, title) for title, drawn in charts if drawn)
+    return f'<div class="plots">{figures}</div>' if figures else ""
 
 
 def _diagram(svg: str) -> str:
-    """Embed the SVG as an image, where its scripts and links have no effect."""
+    """Embed the SVG as an image, where its scripts and links have no effect.
+
+    On narrow screens a wide diagram scrolls and does not shrink until its text cannot be read.
+    """
     if not svg:
         return ""
-    return f'<figure class="plain">{_image(svg.encode(), "svg+xml", "diagram")}</figure>'
+    width = re.search(r'<svg[^>]{0,200}?width="(\d+)(pt|px)?', svg)
+    least = f"min-width:{LEGIBLE * int(width[1]):.0f}{width[2] or 'px'}" if width else ""
+    return figure(image(svg.encode(), "svg+xml", "diagram", style=least), plain=True)
 
 
-def _image(data: bytes, kind: str, words: str) -> str:
-    encoded = base64.b64encode(data).decode()
-    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{encoded}">'
-
-
-def _pre(text: str) -> str:
-    return f"<pre>{escape(text.strip())}</pre>" if text.strip() else ""
+def _weights(rows: Sequence[TableRow]) -> str:
+    return numbers([{**x, "numbers": f"{x['numbers']:,}"} for x in rows])
 
 
 def _settings(rows: Sequence[tuple[str, Any, str]]) -> str:
     """Tabulate the settings that somebody set; the defaults are folded away below."""
     heads = ("setting", "value", "from")
-    chosen = [(key, _value(value), origin) for key, value, origin in rows if origin != "default"]
-    unset = [(key, _value(value)) for key, value, origin in rows if origin == "default"]
+    chosen = [
+        (key, value_text(value), origin) for key, value, origin in rows if origin != "default"
+    ]
+    unset = [(key, value_text(value)) for key, value, origin in rows if origin == "default"]
     details = (
-        f"<details><summary>{len(unset)} defaults</summary>{_rows(heads[:2], unset)}</details>"
+        f"<details><summary>{len(unset)} defaults</summary>{table(heads[:2], unset)}</details>"
     )
-    return _rows(heads, chosen) + (details if unset else "")
+    return table(heads, chosen) + (details if unset else "")
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Format a value as a program would write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "none" if value is None else str(value)
 
 
-def _numbers(table: Sequence[TableRow]) -> str:
-    if not table:
-        return ""
-    heads = tuple(dict.fromkeys(key for row in table for key in row))
-    rows = [[_cell(row.get(head)) for head in heads] for row in table]
-    return _rows(heads, rows, kind="numbers")
-
-
-def _rows(heads: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> str:
-    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
-    if not body:
-        return ""
-    top = "".join(f"<th>{escape(_words(head))}</th>" for head in heads)
-    head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
-    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
-
-
-def _td(cell: Any) -> str:
-    return f"<td>{escape(str(cell))}</td>"
-
-
-def _words(key: str) -> str:
-    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores."""
-    names = {"rel_l2": "rel. L2", "rel_h1": "rel. H1", "rmse": "RMSE", "max_error": "max error"}
-    return names.get(key, key.replace("_", " "))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return " × ".join(map(str, value))
-    return _short(value) if value is None or isinstance(value, float) else str(value)
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _environment(rows: Mapping[str, Any]) -> str:
+    return table(("", ""), rows.items())

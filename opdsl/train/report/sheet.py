@@ -13,14 +13,13 @@ from opdsl.train.report.pictures import (
     COLOURS,
     DPI,
     GREY,
-    Cloud,
     dot_area,
     draw_points,
     finite,
     literal,
     saved,
 )
-from opdsl.train.report.series import CurveSeries, PlotAxes
+from opdsl.train.report.series import Cloud, CurveSeries, PlotAxes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -90,6 +90,8 @@ def _load(run: Path, state: State, module: nn.Module) -> WeightsInfo:
 def trained_state(run: Path, which: Which = "best") -> State:
     """Read the newest undamaged checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
 
+    With the setting `average`, `module` has the mean of the weights.
+
     The best weights are also those of `model.safetensors`, where there are no checkpoints.
 
     Raises:
@@ -104,7 +106,14 @@ def trained_state(run: Path, which: Which = "best") -> State:
     if state is None:
         helps = ("`opdsl train PROGRAM --out FOLDER` makes one",)
         raise fault("OP0627", "there are no weights of a run", file=str(run), helps=helps)
-    return state
+    with malformed(run):
+        return _with_mean(state)
+
+
+def _with_mean(state: State) -> State:
+    """Return a state whose module has the mean of the weights, where the run took one."""
+    mean = state.get("average") or {}
+    return state | {"module": {**state["module"], **mean["values"]}} if mean else state
 
 
 def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:

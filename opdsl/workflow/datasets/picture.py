@@ -18,8 +18,7 @@ from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import split_samples
 from opdsl.nn.points.geometry import Geometry
 from opdsl.sampling import positions
-from opdsl.train.report.pictures import Cloud
-from opdsl.train.report.series import CurveSeries, PlotAxes
+from opdsl.train.report.series import Cloud, CurveSeries, PlotAxes
 from opdsl.train.report.sheet import sheet_gif, sheet_png
 from opdsl.workflow.datasets.conversion import is_sphere
 from opdsl.workflow.output import write_file

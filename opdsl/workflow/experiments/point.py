@@ -12,14 +12,13 @@ from opdsl.diagnostics import OpError
 from opdsl.train.run.folder import ABOUT
 from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.datasets.reading.sources import Sources
+from opdsl.workflow.experiments.scores import score_of
 from opdsl.workflow.experiments.search import SweepValues
 from opdsl.workflow.experiments.sweep_plan import SweepPlan
 from opdsl.workflow.folder.reading import read_about
 from opdsl.workflow.training.execution import begin_run, resume_run
 from opdsl.workflow.training.progress import SilentListener
 from opdsl.workflow.training.resuming import resumable_run
-
-SCORES = ("pinball", "rel_l2")  # errors that choose weights, the first that a row has
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,3 @@ def finished_result(folder: Path) -> RunResult | None:
     errors = next((validation(x) for x in rows if x["epoch"] == best), None)
     score = score_of(errors or {})
     return RunResult(score, best, round(sum(x.get("seconds") or 0.0 for x in rows), 3))
-
-
-def score_of(errors: Mapping[str, Any]) -> float | None:
-    """Return the error in a row of validation that chooses the best weights."""
-    return next((float(errors[x]) for x in SCORES if errors.get(x) is not None), None)

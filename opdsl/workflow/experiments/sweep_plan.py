@@ -203,7 +203,7 @@ def _check(
             program = plan.open(values)
             runs.append((program, plan.settings(program)))
         except OpError as error:
-            faults |= {f"{x.code} {x.message}": x for x in error.diagnostics}
+            faults = {f"{x.code} {x.message}": x for x in error.diagnostics} | faults
     if faults:
         raise OpError(*faults.values())
     keys = [_hash(program, resolved) for program, resolved in runs]
@@ -264,6 +264,6 @@ def _try_models(
         try:
             prepare_run(program, resolved, sources=sources, with_tests=False, warn=warn)
         except OpError as error:
-            faults |= {f"{x.code} {x.message}": x for x in error.diagnostics}
+            faults = {f"{x.code} {x.message}": x for x in error.diagnostics} | faults
     if faults:
         raise OpError(*faults.values())

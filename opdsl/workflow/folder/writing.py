@@ -80,6 +80,7 @@ def _about(program: Program, resolved: ResolvedSettings, division: Division) -> 
         "model": program.graph.name,
         "program": program.source.name,
         "versions": versions(),
+        "machine": machine(resolved.settings.device),
         "fingerprint": fingerprint(program.graph),
         "seed": resolved.settings.seed,
         "data": about_data(division),
@@ -124,6 +125,25 @@ def versions() -> dict[str, str]:
         "opdsl": __version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
+    }
+
+
+def machine(device: str) -> dict[str, str]:
+    """Describe the machine as far as it bears on results and times; nothing that identifies it.
+
+    Args:
+        device: as in the settings.
+    """
+    import torch
+
+    from opdsl.train.engine.device import device_of
+
+    chosen = device_of(device)
+    name = f"{chosen}: {torch.cuda.get_device_name(chosen)}" if chosen.type == "cuda" else chosen
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": str(name),
+        "threads": str(torch.get_num_threads()),
     }
 
 

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.data.bind.samples import VECTOR, Samples
 from opdsl.diagnostics import OpError
 from opdsl.files import read_text
-from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.nn.points.batch import Values, all_values, split_samples
-from opdsl.nn.points.packed import Packed
 from opdsl.train.config.changes import Change, setting_text
-from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
-from opdsl.train.engine.device import device_of
-from opdsl.train.metrics.evaluate import predict, steps_of
-from opdsl.train.report.page import Picture, write_report
-from opdsl.train.report.pictures import Cloud
+from opdsl.train.report.page import write_report
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.division import BY_TEST
-from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
-from opdsl.workflow.folder.reading import PROGRAM
-from opdsl.workflow.folder.writing import REPORT, versions
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+from opdsl.workflow.folder.reading import PROGRAM, read_about
+from opdsl.workflow.folder.writing import REPORT
 from opdsl.workflow.programs.program import used_settings
-from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.environment import environment, weight_rows
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.runs.set_figures import set_figures
+from opdsl.workflow.runs.splits import SPLITS
 
-SAMPLES = 2  # shown of each test set
-SETS = 3  # shown
-MOST_NUMBERS = 4  # of a vector that are shown
+SETS = 3  # test sets of which samples are shown
 HIDDEN = (  # of a row
     "data",
     "resolution",
@@ -77,11 +66,15 @@ def make_report(
         selection: sentences on which of these chose the weights.
         changes: settings that changed while the run went on.
         out: the file to write, `report.html` of the run if not given.
+
+    Raises:
+        OpError: OP0625, it cannot be written.
     """
     from opdsl.ir.certificate import certify
     from opdsl.summary.table import certificate_text
 
-    some = list(tests.values())[:SETS]
+    settings = resolved.settings
+    some = [x for x in tests.values() if head_of(x).outputs][:SETS]
     return write_report(
         out or run / REPORT,
         title=graph.name,
@@ -91,15 +84,15 @@ def make_report(
         certificate=certificate_text(certify(graph)),
         settings_rows=used_settings(resolved),
         history=history,
-        table=[_cells(x, interpolated_heading(rows)) for x in rows],
+        errors=[_cells(x, interpolated_heading(rows)) for x in rows],
         remarks=[f"{x[:1].upper()}{x[1:]}." for x in missing_interpolations(rows)],
         warnings=interpolation_warnings(graph, rows, run),
         selection=selection,
         changes=[_change(x) for x in changes],
-        pictures=[
-            y for x in some for y in _pictures(graph, module, normaliser, x, resolved.settings)
-        ],
-        environment=_environment(graph, resolved.settings),
+        sets=[set_figures(graph, module, normaliser, x, settings, rows) for x in some],
+        parameters=[{"parameter": k, "value": setting_text(v)} for k, v in graph.params.items()],
+        weights=weight_rows(graph),
+        environment=environment(graph, settings, _about(run)),
     )
 
 
@@ -111,8 +104,21 @@ def _cells(row: Mapping[str, Any], interpolated: str | None) -> dict[str, Any]:
         interpolated: the heading of the error after interpolation.
     """
     heads = {"interpolated": interpolated}
-    cells = {heads.get(k) or k: v for k, v in row.items() if k not in HIDDEN}
+    cells: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):  # metrics by name, each a column
+            cells |= value
+        elif key not in HIDDEN:
+            cells[heads.get(key) or key] = value
     return {"data": SPLITS[row["split"]]} | cells
+
+
+def _about(run: Path) -> dict[str, Any]:
+    """Read `opdsl.json`; a page without an environment is better than no page."""
+    try:
+        return read_about(run)
+    except OpError:
+        return {}
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -160,79 +166,3 @@ def _diagram(graph: Graph) -> str:
         return str(render(graph, "svg"))
     except OpError:
         return ""
-
-
-def _pictures(
-    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: AnySamples, settings: Settings
-) -> list[Picture]:
-    """Show the first samples of a set: the first channel of each function, after the last step."""
-    few = loaded(samples.first(SAMPLES))
-    loop = loop_of(graph, settings.rollout)
-    outputs = predict(
-        module,
-        normaliser,
-        few.inputs,
-        device=settings.device,
-        precision=settings.precision,
-        loop=loop,
-        steps=steps_of(few.outputs, loop),
-        places=few.model_points,
-    )
-    domains = {x.name: x.space.domain.name for x in (*graph.inputs, *graph.outputs)}
-    with_steps = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}
-    functions = {k: x for k, x in few.inputs.items() if not _is_vector(x)}
-    return [
-        Picture(
-            ", ".join((f"{samples.name}, sample {i}, {name}", *_vectors(few, i))),
-            truth=_shown(truth, i, few.weights.get(name), timed=loop is not None),
-            prediction=_shown(outputs[name], i, few.weights.get(name), timed=loop is not None),
-            inputs={
-                k: _shown(x, i, few.weights.get(k), timed=k in with_steps)
-                for k, x in functions.items()
-            },
-            clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
-            output=name,
-        )
-        for i in range(len(few))
-        for name, truth in few.outputs.items()
-    ]
-
-
-def _is_vector(x: Values) -> bool:
-    return not isinstance(x, Packed) and x.ndim == VECTOR
-
-
-def _vectors(few: Samples, sample: int) -> Iterator[str]:
-    """Write the vectors of a sample as text: `nu = 0.01`."""
-    for name, x in few.inputs.items():
-        if _is_vector(x):
-            numbers = all_values(x)[sample].tolist()
-            text = ", ".join(f"{v:.3g}" for v in numbers[:MOST_NUMBERS])
-            more = ", ..." if len(numbers) > MOST_NUMBERS else ""
-            yield f"{name} = {text}{more}" if len(numbers) == 1 else f"{name} = ({text}{more})"
-
-
-def _shown(x: Values, sample: int, weights: Values | None, *, timed: bool) -> NDArray[Any]:
-    """Return the first channel of a sample, of the last step in time; NaN where it is masked."""
-    function = split_samples(x)[sample]
-    if weights is not None and all_values(weights).dtype == torch.bool:
-        mask = split_samples(weights)[sample]
-        function = torch.where(mask, function, torch.nan)
-    values: NDArray[Any] = (function[-1] if timed else function)[0].float().numpy()
-    return values
-
-
-def _cloud(samples: Samples, domain: str, sample: int) -> Cloud | None:
-    """Return where the points of a sample are, if the domain is one of points."""
-    geometries = samples.places.get(domain)
-    if geometries is None:
-        return None
-    x = geometries[sample if len(geometries) > 1 else 0]
-    return Cloud(x.points.numpy(), None if x.cells is None else x.cells.numpy())
-
-
-def _environment(graph: Graph, settings: Settings) -> dict[str, str]:
-    return versions() | {
-        "device": str(device_of(settings.device)),
-        "fingerprint": fingerprint(graph),
-    }

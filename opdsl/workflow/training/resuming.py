@@ -28,6 +28,7 @@ from opdsl.train.config.changes import (
 )
 from opdsl.train.config.data_section import NO_PATHS, Data
 from opdsl.train.config.settings import ResolvedSettings, resolve
+from opdsl.train.engine.rates import stopped
 from opdsl.train.run.checkpoint import CheckpointStore, State, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.check import read_source
@@ -84,7 +85,10 @@ class ResumableRun:
     @property
     def finished(self) -> bool:
         """Whether all epochs are trained and the report is written."""
-        if self.state is None or self.epochs < self.resolved.settings.schedule.epochs:
+        if self.state is None:
+            return False
+        settings, waited = self.resolved.settings, self.state["progress"].get("stop_waited", 0)
+        if self.epochs < settings.schedule.epochs and not stopped(settings, int(waited)):
             return False
         if "finished" in self.about:
             end = self.about["finished"]

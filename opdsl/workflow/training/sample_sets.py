@@ -112,7 +112,8 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         points = min((len(x[0]) for x in sample.places.values()), default=None)
         sizes = sizes_at(graph, sample.resolution, points)
     optimizer = OPTIMIZERS.find(settings.optimizer.kind)
-    moments = optimizer.moments if optimizer else 0
+    moments = optimizer.numbers(settings.optimizer) if optimizer else 0
+    moments += settings.average.kind != "none"
     batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
     parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")

@@ -89,7 +89,7 @@ def train(
     (3, 1, 16)
     """
     settings, loss = with_function_name(settings)
-    ready = _program(program, model, parameters)
+    ready = program_of(program, model, parameters)
     warn(ready.checked.diagnostics)
     sources, places = as_sources(ready.graph, data, valid, test)
     options = settings_in_python(settings) + settings_in_python({"data": places}, DATA)
@@ -161,7 +161,7 @@ def resume(
     return open_run(folder)
 
 
-def _program(
+def program_of(
     program: ProgramSource, model: str | None, parameters: Mapping[str, object] | None
 ) -> Program:
     """Check a program; for a graph, the text that it was loaded from, else its flat program."""

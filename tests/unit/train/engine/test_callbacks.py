@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from opdsl.diagnostics import OpError
+from opdsl.train.config.optimization import Average, Stop
 from opdsl.train.config.schema import Checkpoint
 from opdsl.train.engine.callbacks import Callback
 from opdsl.train.engine.fit import fit
@@ -226,7 +227,7 @@ def test_a_callback_learns_of_the_error_that_ends_the_run(tmp_path):
 def test_states_of_other_callbacks_are_not_restored(tmp_path):
     learn(tmp_path / "run", callbacks=[Counter()])
     _, out = learn(tmp_path / "run", quick(4), resume=True)
-    assert any("the state of 1 callbacks, and now there are 0" in x for x in out.notes)
+    assert any("the state of 1 callbacks, and now 0 have one" in x for x in out.notes)
 
 
 def test_a_callback_that_refuses_its_state_is_named(tmp_path):
@@ -308,3 +309,16 @@ def test_a_row_with_numbers_is_json(tmp_path):
     learn(tmp_path / "run", callbacks=[Infinite()])
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["callbacks"] == {"x": None}
+
+
+@pytest.mark.parametrize("hook", ["on_validation", "on_epoch"])
+def test_a_mean_of_weights_takes_an_epoch_once_though_its_end_is_repeated(tmp_path, hook):
+    def fail(_, run, *_values):
+        if run.epoch == 3:
+            raise RuntimeError("no")
+
+    settings = quick(4, average=Average(kind="swa", start=0.25), stop=Stop(patience=50))
+    refusal(tmp_path / "run", type("Bad", (Callback,), {hook: fail})(), settings=settings)
+    module, _ = learn(tmp_path / "run", settings, resume=True)
+    whole, _ = learn(tmp_path / "whole", settings)
+    assert all(torch.equal(x, whole.state_dict()[k]) for k, x in module.state_dict().items())
