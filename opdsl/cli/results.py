@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opdsl.cli.console import table
-from opdsl.workflow.runs.evaluation import SPLITS
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
+from opdsl.workflow.runs.splits import SPLITS
 
 HEADS = {
     "set": "test set",

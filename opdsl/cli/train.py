@@ -102,6 +102,19 @@ def command(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, try some steps, and stop.")
+    ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Find the learning rate of the steepest descent.")
+    ] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option("--overfit", metavar="N", help="Learn N samples by heart, and stop."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time and memory of a step by node.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -121,6 +134,15 @@ def command(
 
     Example: opdsl train specs/fno_darcy.op --seeds 3 --out runs/darcy
     """
+    from opdsl.cli.trials import chosen_trial, run_trial
+
+    trial = chosen_trial(
+        dry_run=dry_run,
+        find_lr=find_lr,
+        overfit=overfit,
+        profile=profile,
+        resumes=resume is not None,
+    )
     options = options_of(data, valid, test, epochs, device, precision)
     if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
@@ -133,6 +155,9 @@ def command(
         return
     if resolved.settings.data.path is None:
         raise _no_data(program)
+    if trial is not None:
+        run_trial(trial, program, resolved, source=source, overfit=overfit, as_json=as_json)
+        return
     if seeds is not None:
         from opdsl.cli.seeds import folder_of, train_with_seeds
 

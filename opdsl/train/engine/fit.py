@@ -8,7 +8,6 @@ order of samples, the learning rate) is a function of seed, epoch and step.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -161,9 +160,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        statistics = partial(
-            Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
-        )
+        rules_of, maps = rules or {}, settings.maps
+
+        def statistics() -> Normaliser:
+            kinds = settings.normalise
+            scales = Normaliser.fit(train, kinds, loop, samplings, rules_of, maps)
+            return scales.with_unscaled_outputs(axes_of or {})
+
         train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
