@@ -1,6 +1,7 @@
 """Settings of the loop through `opdsl train`: groups, means, plateaus, several seeds."""
 
 import json
+import re
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -9,9 +10,12 @@ import torch
 import yaml
 
 import opdsl
+from opdsl.compiler import check, train_settings
+from opdsl.train.config.settings import resolve
+from opdsl.train.engine.weight_paths import refuse_unknown_paths
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.metrics_log import read_metrics
-from tests.e2e.command_line import data, good, run
+from tests.e2e.command_line import ROOT, data, good, run
 from tests.e2e.test_cli_resume import PROGRAM, metrics, save, weights
 
 LOOP = """
@@ -46,10 +50,6 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def names(program):
-    return [k for k, _ in opdsl.compile(Path(program)).named_parameters()]
-
-
 @pytest.mark.usefixtures("home")
 def test_a_run_with_every_setting_of_the_loop_goes_on_as_itself():
     good("train", "line.op", "--out", "whole", "-q")
@@ -61,9 +61,7 @@ def test_a_run_with_every_setting_of_the_loop_goes_on_as_itself():
     assert metrics("run") == metrics("whole")
     assert all(row["grad_norm"] > 0 for row in read_metrics(Path("run")))
     settings = yaml.safe_load(Path("run/settings.yaml").read_text())
-    assert settings["groups"] == {
-        "last": {"paths": ["linear*.bias"], "rate": 0.5, "decay": 0.0}
-    }
+    assert settings["groups"] == {"last": {"paths": ["linear*.bias"], "rate": 0.5, "decay": 0.0}}
     assert settings["schedule"]["patience"] == 1
     assert "milestones" not in settings["schedule"]
 
@@ -137,3 +135,13 @@ def test_seeds_need_a_program():
     result = run("train", "--seeds", 2, "--resume", "runs")
     assert result.exit_code == 2
     assert "name a program" in result.stderr
+
+
+def test_the_paths_of_the_chapter_are_those_of_its_programs():
+    text = (ROOT / "grammar/language/17-training-loop.md").read_text()
+    programs = re.findall(r"```op\n(.*?)```", text, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        checked = check(program)
+        settings = resolve(train_settings(checked)).settings
+        refuse_unknown_paths(opdsl.compile(program), settings)
