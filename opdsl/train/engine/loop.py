@@ -350,6 +350,8 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if self.train_step.scaler.is_enabled():
+            row["scale"] = self.train_step.scaler.get_scale()
         if at.norm_count:
             row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
