@@ -19,7 +19,6 @@ from opdsl.train.config.loss_section import LossText, MetricTexts
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
-    Groups,
     Incremental,
     Optimizer,
     ParameterGroup,
@@ -27,6 +26,7 @@ from opdsl.train.config.optimization import (
     Recompute,
     Schedule,
     Stop,
+    WeightGroups,
 )
 from opdsl.train.config.section import (
     FIXED,
@@ -205,7 +205,7 @@ class Settings(Section):
     noise: Annotated[NonNegative, FREE] = 0.0
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
-    groups: Groups = {}  # noqa: RUF012  pydantic copies it
+    groups: WeightGroups = {}  # noqa: RUF012  pydantic copies it
     freeze: PathList = []  # noqa: RUF012  pydantic copies it
     schedule: Schedule = Schedule()
     average: Average = Average()

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import count_samples
 from opdsl.train.config.schema import Band
-from opdsl.train.engine.averages import WeightAverage
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.engine.weights.averages import WeightAverage
 from opdsl.train.losses.objective import LossInputs, LossValue, Objective
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.scaling.normalise import Normaliser
