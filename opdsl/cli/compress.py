@@ -29,7 +29,7 @@ def command(
     ] = "0.1",
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="PATH", help="Layers like u.repeat.*; may be repeated."),
+        typer.Option("--only", metavar="PATH", help="Layers below a path; may be repeated."),
     ] = None,
     epochs: Annotated[
         int | None,

@@ -203,6 +203,7 @@ CODES: dict[str, Code] = {
     "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
     "OP0762": Code("nothing that can be compressed", "not-compressible", Exit.SPEC),
     "OP0763": Code("a decomposition or rank does not fit", "bad-rank", Exit.USAGE),
+    "OP0764": Code("precisions of nodes do not fit the model", "node-precision", Exit.SPEC),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

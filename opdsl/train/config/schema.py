@@ -16,6 +16,7 @@ from opdsl.precisions import PrecisionName
 from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
+from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
@@ -216,6 +217,7 @@ class Settings(Section):
     recompute: Recompute = False
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
+    node_precision: NodePrecision = NodePrecision()
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0

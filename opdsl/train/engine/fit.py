@@ -23,7 +23,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.rollout import Rollout
@@ -268,7 +268,8 @@ def train_step_of(
     """
     if objective is None:
         objective = _objective(settings, grids, banded=frozen is not None)
-    policy = policy_of(settings.precision, device_of(settings.device))
+    device = device_of(settings.device)
+    policy = policy_with_nodes(settings.precision, settings.node_precision, device)
     seed_everything(settings.seed)
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():

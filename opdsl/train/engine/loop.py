@@ -326,10 +326,8 @@ class Training:
             "valid": metrics.to_json() if metrics else None,
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
-        } | at.means()
-        if weights := self.train_step.objective.weights:
-            row["weights"] = dict(weights)
-        return row
+        }
+        return row | at.means() | self.train_step.record()
 
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from opdsl.ir.ranks import GREATEST, Factor, Rank, count_numbers, find_ranks
 from opdsl.ir.ranks import Axes as NamedAxes
 from opdsl.lower.module import OperatorModule
 from opdsl.nn.module_tree import module_at
+from opdsl.train.config.paths import matches
 from opdsl.workflow.compression.decomposition import decompose_into
 from opdsl.workflow.compression.layers import dense_weights, factored_weights, layer_of
 from opdsl.workflow.folder.reading import PROGRAM
@@ -76,7 +76,7 @@ def plan(
         factor: the decomposition.
         rank: a fraction of the numbers of a dense weight, or whole numbers; one above the full rank
             of a layer is the full rank there.
-        only: patterns of paths, `u.repeat.*`; all layers if there are none.
+        only: paths of nodes or of parts of the model, as in settings; all layers if there are none.
 
     Raises:
         OpError: OP0762, no layer can be decomposed; OP0763, the rank does not fit.
@@ -217,7 +217,7 @@ def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(path, x) for x in patterns)
+    return not patterns or any(matches(x, path) for x in patterns)
 
 
 def _refuse_unmatched(graph: Graph, nodes: Sequence[Node], patterns: Sequence[str]) -> None:
@@ -228,7 +228,7 @@ def _refuse_unmatched(graph: Graph, nodes: Sequence[Node], patterns: Sequence[st
     """
     paths = [x.path for x in nodes]
     for pattern in patterns:
-        if not any(fnmatchcase(x, pattern) for x in paths):
+        if not any(matches(pattern, x) for x in paths):
             message = f"no layer with a spectral weight has a path like `{pattern}`"
             listed = ", ".join(f"`{x}`" for x in paths[:MOST_PATHS])
             notes = (f"such layers are {listed}" if paths else "the model has no such layer",)

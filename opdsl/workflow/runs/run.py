@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
+from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
@@ -285,7 +286,7 @@ class Run:
             factor: `tucker` (HOSVD and HOOI), `cp` (ALS) or `tt` (TT-SVD).
             rank: the numbers of the factors as a part of those of a dense weight; or the ranks
                 themselves, one whole number for all or one for each.
-            only: patterns of the paths of layers, `["u.repeat.*"]`; all if there are none.
+            only: paths of layers or of parts of the model, `["repeat.0"]`; all if there are none.
             epochs: of the fine-tuning, a tenth of those of the run if not given; with 0 there is
                 none, and `out` is the decomposed model.
             lr: learning rate of the fine-tuning; that of the run if not given.
@@ -420,6 +421,7 @@ def run_of(
         path = content.folder / CALIBRATION
         notes = (f"{path} is of other weights than these, so there is no band; calibrate again",)
         calibration = None
+    module.node_precision = settings.node_precision.of(x.path for x in content.graph.nodes)
     policy.prepare_module(module)
     operator = Operator(module, info.normaliser.to(policy.device, policy.weights))
     operator.eval()
@@ -437,7 +439,7 @@ def run_of(
 
 
 def with_precision(settings: Settings, device: str, precision: str | None) -> Settings:
-    """Return the settings with another precision, after checking its name and that of the device.
+    """Return the settings with another precision, which then is that of all nodes.
 
     Raises:
         OpError: OP0604, there is no device or precision of that name.
@@ -447,7 +449,8 @@ def with_precision(settings: Settings, device: str, precision: str | None) -> Se
     changed_settings = resolve(options).settings
     if precision is None:
         return settings
-    return settings.model_copy(update={"precision": changed_settings.precision})
+    changes = {"precision": changed_settings.precision, "node_precision": NodePrecision()}
+    return settings.model_copy(update=changes)
 
 
 def _with_coordinates(settings: Settings, coordinates: str | None) -> Settings:

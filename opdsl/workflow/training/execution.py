@@ -243,7 +243,9 @@ def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
 
 def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
-    return lower(program.graph)
+    module = lower(program.graph)
+    module.node_precision = resolved.settings.node_precision.of(x.path for x in module.graph.nodes)
+    return module
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.train.config.optimization import ParameterGroup
+from opdsl.train.config.paths import matches
 from opdsl.train.config.schema import Settings
 
 SHOWN = 8  # parts of the model that a message lists
-
-
-def matches(path: str, name: str) -> bool:
-    """Return whether a path is that of a weight, or of a part of the model that contains it.
-
-    The parts of the path have to stand in the name one behind the other; `*` is for any letters of
-    one part. `lift` matches `u.lift.weight`, `layers*.bias` matches `u.layers2.bias`.
-    """
-    wanted, parts = path.split("."), name.split(".")
-    starts = range(len(parts) - len(wanted) + 1)
-    return any(all(map(fnmatchcase, parts[i:], wanted)) for i in starts)
 
 
 def any_matches(paths: Iterable[str], name: str) -> bool:
