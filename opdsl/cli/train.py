@@ -173,14 +173,28 @@ def command(
             as_json=as_json,
         )
         return
-    from opdsl.workflow.training.execution import begin_run, resume_run
-    from opdsl.workflow.training.interrupt import Interrupted
-
     if resumable is None:
         from opdsl.workflow.folder.writing import new_folder
 
         run = out if out is not None else new_folder(program.graph.name)
-    elif resumable.finished:
+    _train(program, resolved, run, resumable, source, quiet=quiet, as_json=as_json)
+
+
+def _train(
+    program: Program,
+    resolved: ResolvedSettings,
+    run: Path,
+    resumable: ResumableRun | None,
+    source: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train one run, new or resumed, and print its errors."""
+    from opdsl.workflow.training.execution import begin_run, resume_run
+    from opdsl.workflow.training.interrupt import Interrupted
+
+    if resumable is not None and resumable.finished:
         say(_nothing_to_do(resumable))
     try:
         listener = _listener(quiet=quiet)
