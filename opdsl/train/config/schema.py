@@ -13,8 +13,10 @@ from pydantic import (
 )
 
 from opdsl.precisions import PrecisionName
+from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
+from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
@@ -197,6 +199,7 @@ class Settings(Section):
 
     data: Data = Data()
     loss: Annotated[LossText, FIXED] = "l2"
+    balance: BalanceSettings = BalanceSettings()
     rollout: Annotated[AtLeastOne | None, BeforeValidator(nothing), FIXED] = None
     curriculum: Curriculum = Curriculum()
     pushforward: Annotated[Literal["none", "each", "last"], FIXED] = "none"
@@ -214,6 +217,7 @@ class Settings(Section):
     recompute: Recompute = False
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
+    node_precision: NodePrecision = NodePrecision()
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0

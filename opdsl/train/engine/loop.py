@@ -352,10 +352,14 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if self.train_step.scaler.is_enabled():
+            row["scale"] = self.train_step.scaler.get_scale()
         if at.norm_count:
             row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
             row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        if weights := self.train_step.objective.weights:
+            row["weights"] = dict(weights)
         return row
 
     def _validate(self) -> Metrics | None:

@@ -110,7 +110,7 @@ def sample_errors(  # noqa: PLR0913  the contract with the callers
             for name, spectrum in whole.items():
                 one = _energies(outputs[name], truth[name], spectrum, timed=loop is not None)
                 sums.setdefault(name, []).append(one)
-    spectra = {k: Spectra(*(sum(sums[k]) / len(samples))) for k in whole}
+    spectra = {k: Spectra(*np.sum(sums[k], 0) / len(samples)) for k in whole}
     return SampleErrors(torch.cat(errors).double().numpy(), spectra)
 
 

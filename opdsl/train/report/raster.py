@@ -5,7 +5,7 @@ every width.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -50,7 +50,7 @@ def gradient(name: str) -> str:
     return f"linear-gradient(to right, {stops})"
 
 
-def limits_of(arrays: Sequence[Array]) -> Limits:
+def limits_of(arrays: Iterable[Array]) -> Limits:
     """Return the range of all finite values; of width 1 where they are all equal."""
     parts = [y for x in arrays if (y := finite(np.asarray(x, np.float64))).size]
     low = min((float(x.min()) for x in parts), default=0.0)
@@ -58,7 +58,7 @@ def limits_of(arrays: Sequence[Array]) -> Limits:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def symmetric_limits(arrays: Sequence[Array]) -> Limits:
+def symmetric_limits(arrays: Iterable[Array]) -> Limits:
     """Return a range around zero that contains all finite values."""
     low, high = limits_of([np.zeros(1), *arrays])
     reach = max(abs(low), abs(high))
@@ -126,7 +126,7 @@ def _cloud(cloud: Cloud, values: Array, colours: str, limits: Limits) -> Image.I
     heights = [_height(cloud.points, x, y) for x, y, _ in views]
     figure = Figure(figsize=(CLOUD, sum(heights)), dpi=CLOUD_DPI)
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-    style = {"cmap": colours, "vmin": limits[0], "vmax": limits[1]}
+    style: dict[str, Any] = {"cmap": colours, "vmin": limits[0], "vmax": limits[1]}
     bottom = 1.0
     for (x, y, depth), height in zip(views, heights, strict=True):
         bottom -= height / sum(heights)

@@ -21,10 +21,10 @@ from opdsl.workflow.folder.reading import PROGRAM, read_about
 from opdsl.workflow.folder.writing import REPORT
 from opdsl.workflow.programs.program import used_settings
 from opdsl.workflow.runs.environment import environment, weight_rows
-from opdsl.workflow.runs.evaluation import SPLITS
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.set_figures import set_figures
+from opdsl.workflow.runs.splits import SPLITS
 
 SETS = 3  # test sets of which samples are shown
 HIDDEN = (  # of a row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,6 @@ from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Space
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.loader import FieldValues
-from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.energy_spectrum import EnergySpectrum, grid_spectrum, sphere_spectrum
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.metrics.norms import GridAxes
@@ -29,8 +27,6 @@ from opdsl.workflow.runs.rollout import loop_of
 
 MEASURED = 512  # samples of a set among which the best and the worst are searched
 INPUTS, OUTPUTS = 12, 6  # channels of a sample that are shown
-
-Apply = Callable[[Samples, Rollout | None], FieldValues]
 
 
 def set_figures(
@@ -55,18 +51,6 @@ def set_figures(
     ranks = errors.ranked() or {"first": 0}
     few = some_samples(samples, list(ranks.values()))
 
-    def applied(few: Samples, loop: Rollout | None) -> FieldValues:
-        return predict(
-            module,
-            normaliser,
-            few.inputs,
-            device=settings.device,
-            precision=settings.precision,
-            loop=loop,
-            steps=steps_of(few.outputs, loop),
-            places=few.model_points,
-        )
-
     titles = [f"{rank}: sample {i}" for rank, i in ranks.items()]
     facts = [
         [f"rel. L2 {errors.rel_l2[i]:.4g}"] if errors.rel_l2.size else [] for i in ranks.values()
@@ -74,7 +58,7 @@ def set_figures(
     return SetFigures(
         samples.name,
         remarks=_remarks(samples, errors),
-        samples=sample_figures(graph, settings, few, applied, titles, facts),
+        samples=sample_figures(graph, module, normaliser, settings, few, titles, facts),
         spectra=_spectra(graph, errors),
         steps=_steps(samples, rows),
     )
@@ -108,9 +92,10 @@ def some_samples(samples: AnySamples, rows: Sequence[int]) -> Samples:
 
 def sample_figures(
     graph: Graph,
+    module: nn.Module,
+    normaliser: Normaliser,
     settings: Settings,
     few: Samples,
-    applied: Apply,
     titles: Sequence[str],
     facts: Sequence[Sequence[str]],
 ) -> list[SampleFigure]:
@@ -118,14 +103,24 @@ def sample_figures(
 
     Args:
         graph: the model.
-        settings: with its rollout.
+        module: with the weights of which predictions are shown.
+        normaliser: of its values.
+        settings: device, precision and rollout.
         few: the samples.
-        applied: returns predictions.
         titles: of the samples.
         facts: about each.
     """
     loop = loop_of(graph, settings.rollout)
-    outputs = applied(few, loop)
+    outputs = predict(
+        module,
+        normaliser,
+        few.inputs,
+        device=settings.device,
+        precision=settings.precision,
+        loop=loop,
+        steps=steps_of(few.outputs, loop),
+        places=few.model_points,
+    )
     figures = []
     for i, (title, known) in enumerate(zip(titles, facts, strict=True)):
         vectors = [vector_text(k, x, i) for k, x in few.inputs.items() if is_vector(x)]
@@ -180,16 +175,15 @@ def _spectrum(space: Space) -> EnergySpectrum | None:
 
 
 def _spectra(graph: Graph, errors: SampleErrors) -> list[SpectrumFigure]:
-    domains = {x.name: x.space.domain for x in graph.outputs}
-    waves = "wave number, in waves per length of the longest axis"
-    return [
-        SpectrumFigure(
-            name,
-            "degree" if domains[name].kind == "sphere" else waves,
-            spectrum_lines(x),
-        )
-        for name, x in errors.spectra.items()
-    ]
+    words = wave_words(graph)
+    return [SpectrumFigure(k, words[k], spectrum_lines(x)) for k, x in errors.spectra.items()]
+
+
+def wave_words(graph: Graph) -> dict[str, str]:
+    """Return for each output what its wave numbers are."""
+    on_grid = "wave number, in waves per length of the longest axis"
+    spheres = {x.name for x in graph.outputs if x.space.domain.kind == "sphere"}
+    return {x.name: "degree" if x.name in spheres else on_grid for x in graph.outputs}
 
 
 def _remarks(samples: AnySamples, errors: SampleErrors) -> list[str]:

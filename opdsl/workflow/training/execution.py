@@ -58,6 +58,7 @@ from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 from opdsl.workflow.training.transform_checks import axis_rules
+from opdsl.workflow.training.truth_checks import refuse_missing_truth
 
 
 def begin_run(
@@ -163,6 +164,7 @@ def prepare_run(
     settings = resolved.settings
     refuse_missing(settings.log)
     losses = losses_of(program, settings, loss)
+    refuse_missing_truth(program.graph, settings, losses)
     symmetries = declared_symmetries(program.graph, resolved)
     refuse_bad_transforms(program.graph, settings, symmetries)
     sets = RunSamples.read(program, settings, sources or Sources(), warn, with_tests=with_tests)
@@ -241,7 +243,9 @@ def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
 
 def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
-    return lower(program.graph)
+    module = lower(program.graph)
+    module.node_precision = resolved.settings.node_precision.of(x.path for x in module.graph.nodes)
+    return module
 
 
 @dataclass(frozen=True, slots=True)
