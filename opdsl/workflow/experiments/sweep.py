@@ -229,6 +229,13 @@ def open_sweep(out: str | os.PathLike[str]) -> Sweep:
 
     Raises:
         OpError: OP0744, the folder is no sweep.
+
+    >>> import numpy as np, opdsl
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> more = {"data": {"a": a, "u": a}, "epochs": 1, "out": FOLDER / "seeds"}
+    >>> sweep = opdsl.sweep(PROGRAM, {"model.width": [2, 4]}, seeds=2, **more)
+    >>> [len(point.results) for point in opdsl.open_sweep(FOLDER / "seeds").points]
+    [2, 2]
     """
     folder = Path(out)
     sweep = SweepState(read_plan(folder), folder, nothing).sweep()

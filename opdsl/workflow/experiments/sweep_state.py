@@ -63,7 +63,7 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep and its results.
+    """A sweep and its results; see `opdsl.sweep` for an example.
 
     Attributes:
         folder: of the sweep.
