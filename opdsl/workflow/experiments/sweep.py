@@ -27,7 +27,13 @@ from opdsl.workflow.experiments.point import train_point
 from opdsl.workflow.experiments.pool import train_in_processes
 from opdsl.workflow.experiments.search import SEARCHES
 from opdsl.workflow.experiments.sweep_plan import PLAN, SweepPlan, checked_plan, read_plan
-from opdsl.workflow.experiments.sweep_state import Report, Sweep, SweepPoint, SweepState, nothing
+from opdsl.workflow.experiments.sweep_state import (
+    PointListener,
+    Sweep,
+    SweepPoint,
+    SweepState,
+    nothing,
+)
 from opdsl.workflow.folder.reading import read_about
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.overrides import settings_in_python
@@ -153,7 +159,7 @@ def run_sweep(
     resume: bool = False,
     sources: Sources | None = None,
     with_tests: bool = True,
-    report: Report = nothing,
+    report: PointListener = nothing,
     warn: Warn = ignore,
 ) -> Sweep:
     """Check every point of a plan, train those that are not trained yet, and test the best.
