@@ -51,7 +51,7 @@ def is_alive(pid):
     return True
 
 
-def until(test, seconds=120):
+def until(test, seconds=300):
     limit = time.monotonic() + seconds
     while not test():
         assert time.monotonic() < limit
@@ -63,15 +63,17 @@ def scores(folder):
     return {x["point"]: x["score"] for x in data["points"]}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_interrupted_sweep_resumes_and_ends_as_an_uninterrupted_one(folder):
-    words = ["sweep", "line.op", *OVER, "--epochs", "60", "--jobs", "2", "--out"]
+    words = ["sweep", "line.op", *OVER[:2], "--epochs", "60", "--jobs", "2", "--out"]
     process = start(folder, *words, "s")
     until((folder / "s" / "0002" / "metrics.jsonl").exists)
     os.kill(children(process)[0], signal.SIGKILL)  # one dies, as for want of memory
     until(lambda: "SIGKILL" in (folder / "s" / "results.jsonl").read_text())
     left = children(process)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 143
     assert "to go on: opdsl sweep --resume s" in errors
     assert not any(is_alive(x) for x in left)
@@ -79,10 +81,11 @@ def test_an_interrupted_sweep_resumes_and_ends_as_an_uninterrupted_one(folder):
     whole = {x["point"]: x["score"] for x in json.loads(done.stdout)["points"]}
     resumed = scores(folder)
     assert resumed == whole
-    assert len(resumed) == 4
+    assert len(resumed) == 2
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_processes_end_when_the_sweep_is_killed(folder):
     process = start(folder, "sweep", "line.op", *OVER, "--epochs", "100000", "--out", "s")
     until((folder / "s" / "0001" / "metrics.jsonl").exists)
