@@ -219,7 +219,7 @@ def _weights(path: Path) -> int | None:
     try:
         with safe_open(path, "np") as file:
             parts = [file.get_slice(x) for x in file.keys() if x.startswith(MODULE)]  # noqa: SIM118  no dictionary
-            return sum(prod(x.get_shape()) * REALS.get(x.get_dtype(), 1) for x in parts)
+            return sum(int(prod(x.get_shape())) * REALS.get(x.get_dtype(), 1) for x in parts)
     except (OSError, SafetensorError):
         return None
 

@@ -188,9 +188,9 @@ def run_sweep(
         helps = (f"go on with it: `opdsl sweep --resume {out}`", "or name another: `--out FOLDER`")
         raise fault("OP0744", message, helps=helps, file=str(out))
     if not known and out.is_dir() and any(out.iterdir()):
-        helps = ("name another: `--out FOLDER`",)
+        another = ("name another: `--out FOLDER`",)
         raise fault(
-            "OP0744", "the folder is not empty and holds no sweep", helps=helps, file=str(out)
+            "OP0744", "the folder is not empty and holds no sweep", helps=another, file=str(out)
         )
     stored = read_plan(out) if known else None
     plan = checked_plan(plan, sources, warn)
