@@ -141,7 +141,8 @@ class Training:
 
     def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         """Return the next rate before and after a change, by each setting that it depends on."""
-        schedule = {k: before[f"schedule.{k}"] for k in Schedule.model_fields}
+        keys = [k for k in Schedule.model_fields if f"schedule.{k}" in before]  # fewer in old runs
+        schedule = {k: before[f"schedule.{k}"] for k in keys}
         old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
         rates = old(self.at.step), self.rate(self.at.step)
         keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]

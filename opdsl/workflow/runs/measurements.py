@@ -37,8 +37,8 @@ from opdsl.workflow.runs.evaluation import Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
-from opdsl.workflow.runs.splits import SPLITS
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.runs.splits import SPLITS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,9 +142,9 @@ def node_errors_of(
     Raises:
         OpError: OP0610 to OP0615, the data are not there or do not fit.
     """
-    settings, graph = _here(run), run.graph
+    settings, graph = settings_here(run), run.graph
     (held_out, sources) = (
-        (_own(run, split)[0], Sources()) if data is None else _held_out(graph, data, split)
+        (own_sets(run, split)[0], Sources()) if data is None else given_sets(graph, data, split)
     )
     usual = settings.data.resolution if data is None else None
     binding = binding_of(graph, settings, testing=True, warn=warn)
