@@ -186,6 +186,8 @@ class Training:
         self._call("on_start")
         while not self._is_over():
             self._epoch()
+        if self.stopped:
+            self.note(f"the run ends after epoch {self.at.epoch}: {self.stopped}")
         self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"

@@ -45,6 +45,8 @@ class StepResult:
 class TrainStep:
     """A training step: forward, loss, backward, clip, update.
 
+    `opdsl.prepare_training` makes one; see there for an example.
+
     Attributes:
         module, normaliser, optimizer, scaler, policy: the parts of the step.
         grids: the grid of each output.
