@@ -81,6 +81,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "predict": "predict.command",
     "compare": "compare.command",
     "calibrate": "calibrate.command",
+    "compress": "compress.command",
     "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",

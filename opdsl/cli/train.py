@@ -85,6 +85,12 @@ def command(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", metavar="N", min=1, help="Train N runs with seeds one after the other."
+        ),
+    ] = None,
     device: Device = None,
     precision: PrecisionOption = None,
     sets: SetOption = None,
@@ -95,6 +101,19 @@ def command(
     model: Model = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, try some steps, and stop.")
+    ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Find the learning rate of the steepest descent.")
+    ] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option("--overfit", metavar="N", help="Learn N samples by heart, and stop."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time and memory of a step by node.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
@@ -110,9 +129,22 @@ def command(
     here changes, where it may.
 
     Example: opdsl train --resume runs/darcy --epochs 30
+
+    Several seeds give the mean and the deviation of the errors.
+
+    Example: opdsl train specs/fno_darcy.op --seeds 3 --out runs/darcy
     """
+    from opdsl.cli.trials import chosen_trial, run_trial
+
+    trial = chosen_trial(
+        dry_run=dry_run,
+        find_lr=find_lr,
+        overfit=overfit,
+        profile=profile,
+        resumes=resume is not None,
+    )
     options = options_of(data, valid, test, epochs, device, precision)
-    if resume is not None:
+    if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
         program, resolved, run = resumable.program, resumable.resolved, resumable.run
     else:
@@ -123,6 +155,24 @@ def command(
         return
     if resolved.settings.data.path is None:
         raise _no_data(program)
+    if trial is not None:
+        run_trial(trial, program, resolved, source=source, overfit=overfit, as_json=as_json)
+        return
+    if seeds is not None:
+        from opdsl.cli.seeds import folder_of, train_with_seeds
+
+        train_with_seeds(
+            program,
+            resolved,
+            folder_of(resume, out, program),
+            seeds,
+            resume=resume is not None,
+            options=options,
+            listener=lambda: _listener(quiet=quiet),
+            source=source,
+            as_json=as_json,
+        )
+        return
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 

@@ -121,7 +121,8 @@ class Average(Section):
 
     Attributes:
         kind: `ema` is a running mean over the steps, `swa` the mean over the ends of epochs.
-        decay: part of the running mean that a step leaves (`ema`).
+        decay: part of the running mean that a step leaves (`ema`); (1 + n) / (10 + n) after n steps
+            while that is less.
         start: part of the epochs after which the mean begins (`swa`).
     """
 

@@ -8,7 +8,6 @@ order of samples, the learning rate) is a function of seed, epoch and step.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -23,7 +22,7 @@ from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.recompute import recomputed_parts, recomputes_calls
@@ -161,9 +160,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        statistics = partial(
-            Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
-        )
+        rules_of, maps = rules or {}, settings.maps
+
+        def statistics() -> Normaliser:
+            kinds = settings.normalise
+            scales = Normaliser.fit(train, kinds, loop, samplings, rules_of, maps)
+            return scales.with_unscaled_outputs(axes_of or {})
+
         train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
@@ -265,7 +268,8 @@ def train_step_of(
     """
     if objective is None:
         objective = _objective(settings, grids, banded=frozen is not None)
-    policy = policy_of(settings.precision, device_of(settings.device))
+    device = device_of(settings.device)
+    policy = policy_with_nodes(settings.precision, settings.node_precision, device)
     seed_everything(settings.seed)
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():

@@ -113,7 +113,7 @@ class Training:
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
         parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -350,10 +350,14 @@ class Training:
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
+        if self.train_step.scaler.is_enabled():
+            row["scale"] = self.train_step.scaler.get_scale()
         if at.norm_count:
             row["grad_norm"] = at.norm_sum / at.norm_count
         if at.term_sums and at.loss_count:
             row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
+        if weights := self.train_step.objective.weights:
+            row["weights"] = dict(weights)
         return row
 
     def _validate(self) -> Metrics | None:

@@ -75,9 +75,11 @@ class TrainStep:
     average: WeightAverage | None = None
     repeats: bool = False
     horizon: int | None = None
+    _in_units: Normaliser | None = field(default=None, init=False, repr=False)
 
     def begin(self) -> None:
-        """Put the module in training mode, but for frozen parts."""
+        """Put the module in training mode, but for frozen parts; read the normaliser."""
+        self._in_units = None
         self.module.train()
         for path in self.frozen:
             module_at(self.module, path).eval()
@@ -176,8 +178,10 @@ class TrainStep:
 
     @property
     def _scales(self) -> Normaliser:
-        """The normaliser for values in the units of the batches."""
-        return self.normaliser.in_units(self.units)
+        """The normaliser for values in the units of the batches, as it was in the first step."""
+        if self._in_units is None:
+            self._in_units = self.normaliser.in_units(self.units)
+        return self._in_units
 
     def loss_of(self, outputs: FieldValues, batch: Batch, step: int, epoch: float) -> LossValue:
         """Return the loss of predictions for a batch."""

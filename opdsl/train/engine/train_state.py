@@ -102,6 +102,8 @@ def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State
         state["average"] = average.state_dict()
         if average.set_aside:
             state["module"] = dict(train_step.module.state_dict()) | average.set_aside
+    if objective := train_step.objective.state_dict():
+        state["objective"] = objective
     return state | {
         "optimizer": train_step.optimizer.state_dict(),
         "scaler": train_step.scaler.state_dict(),
@@ -131,6 +133,8 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
         _restore_moments(train_step, state["optimizer"])
     if state["scaler"] and train_step.scaler.is_enabled():
         train_step.scaler.load_state_dict(state["scaler"])
+    if "objective" in state:
+        train_step.objective.load_state_dict(state["objective"])
     restore_random_state(state["random"])
     names = {f.name for f in fields(RunPosition)}
     position = RunPosition(**{k: v for k, v in state["progress"].items() if k in names})

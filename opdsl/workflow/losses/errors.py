@@ -81,9 +81,7 @@ def error(typing: Typing, expr: tree.Call, name: str) -> TermsValue:
         normalised=normalised,
         masked_by=_masked_by(typing, value, node),
     )
-    text = text_of(expr)
-    if typing.frames and typing.frames[0].source == expr.span.source:
-        text = " ".join(typing.frames[0].text.split())
+    text = " ".join(typing.frames[0].text.split()) if typing.frames else text_of(expr)
     return TermsValue((WeightedTerm(text, 1.0, (), term),))
 
 

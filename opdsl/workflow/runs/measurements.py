@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from opdsl.data.derive.coarsen import Resolution
 from opdsl.diagnostics import fault
 from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
+from opdsl.train.metrics.evaluate import predict, steps_of
+from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors, node_precision_errors
+from opdsl.train.metrics.precision_errors import computed_numbers
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
 from opdsl.workflow.datasets.end_conditions import end_warnings_of
@@ -23,7 +27,7 @@ from opdsl.workflow.datasets.held_out import (
 )
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_path, registered
 from opdsl.workflow.datasets.reading.sources import TEST, Sources, in_memory, not_in_memory, on_disk
-from opdsl.workflow.datasets.reading.streamed import AnySamples
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.losses.objectives import metrics_of_run
@@ -34,8 +38,11 @@ from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.splits import SPLITS
+from opdsl.workflow.runs.rollout import loop_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from opdsl.ir.graph import Graph
     from opdsl.train.config.schema import Settings
     from opdsl.workflow.runs.run import Run
@@ -122,6 +129,45 @@ def own_sets(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
         helps = ("name others: `--data PATH`",)
         raise fault("OP0610", message, helps=helps, file=(gone or [str(run.folder)])[0])
     return [replace(x, split=split) if split else x for x in held_out], split or part
+
+
+def node_errors_of(
+    run: Run, data: TrainingData | Sequence[TrainingData] | None, split: str | None, warn: Warn
+) -> tuple[str, list[NodePrecisionErrors]]:
+    """Measure what each node of a run costs in a narrow precision, on a batch of samples.
+
+    Returns:
+        The samples in words, and the errors of each node, of outputs in physical units.
+
+    Raises:
+        OpError: OP0610 to OP0615, the data are not there or do not fit.
+    """
+    settings, graph = _here(run), run.graph
+    (held_out, sources) = (
+        (_own(run, split)[0], Sources()) if data is None else _held_out(graph, data, split)
+    )
+    usual = settings.data.resolution if data is None else None
+    binding = binding_of(graph, settings, testing=True, warn=warn)
+    samples = next(iter(read_sets(held_out[:1], (), usual, binding, sources).values()))
+    few = loaded(samples.first(min(settings.batch, len(samples))))
+    module, loop = deepcopy(run.module), loop_of(graph, settings.rollout)
+
+    def outputs(named: Mapping[str, str]) -> Tensor:
+        module.node_precision = named
+        return computed_numbers(
+            predict(
+                module,
+                run.operator.normaliser,
+                few.inputs,
+                device=run.device,
+                loop=loop,
+                steps=steps_of(few.outputs, loop),
+                places=few.model_points,
+            )
+        )
+
+    errors = node_precision_errors([x.node.path for x in module.steps], outputs)
+    return f"{len(few)} samples of {samples.name}", errors
 
 
 def calibrate_run(
