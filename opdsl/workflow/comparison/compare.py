@@ -38,7 +38,8 @@ class Comparison:
         notes: what bears on the comparison, a sentence each.
         page: the page with curves and pictures, if one was written.
 
-    `str()` is the text that the command prints; a notebook shows it too.
+    `str()` is the text that the command prints; a notebook shows it too. See `opdsl.compare` for an
+    example.
     """
 
     runs: tuple[ComparedRun, ...]
