@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from against.tables import machine
 from torch import Tensor, nn
 
 import opdsl
-from against.tables import machine
 
 HERE = Path(__file__).parent
 OUT = HERE / "results" / "loop_overhead.md"
