@@ -31,14 +31,14 @@ from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.losses.objectives import metrics_of_run
+from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
 from opdsl.workflow.runs.evaluation import Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.report import make_report, selection
-from opdsl.workflow.runs.splits import SPLITS
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.runs.splits import SPLITS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,9 +142,9 @@ def node_errors_of(
     Raises:
         OpError: OP0610 to OP0615, the data are not there or do not fit.
     """
-    settings, graph = _here(run), run.graph
+    settings, graph = settings_here(run), run.graph
     (held_out, sources) = (
-        (_own(run, split)[0], Sources()) if data is None else _held_out(graph, data, split)
+        (own_sets(run, split)[0], Sources()) if data is None else given_sets(graph, data, split)
     )
     usual = settings.data.resolution if data is None else None
     binding = binding_of(graph, settings, testing=True, warn=warn)
