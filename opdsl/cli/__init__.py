@@ -79,6 +79,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
+    "adapt": "adapt.command",
     "calibrate": "calibrate.command",
     "publish": "publish.command",
     "import": CommandGroup(
