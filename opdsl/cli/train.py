@@ -186,7 +186,7 @@ def _train(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train a new run, or go on with one, and print its errors."""
+    """Train one run, new or resumed, and print its errors."""
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 

@@ -106,8 +106,11 @@ def _cell(value: Any, head: str = "") -> str:
 
 
 def words(key: str) -> str:
-    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores."""
-    return TITLES.get(key, key.replace("_", " "))
+    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores.
+
+    What is no name but an expression, as `rel_l2(u)`, stays as it is.
+    """
+    return TITLES.get(key, key.replace("_", " ") if key.isidentifier() else key)
 
 
 def cell_text(value: Any) -> str:

@@ -13,7 +13,6 @@ from PIL import Image
 from opdsl.train.report.charts import COLOURS
 from opdsl.train.report.markup import image
 from opdsl.train.report.raster import (
-    Limits,
     animation,
     curves_picture,
     limits_of,
@@ -21,7 +20,7 @@ from opdsl.train.report.raster import (
     shape_of,
     symmetric_limits,
 )
-from opdsl.train.report.series import Array, Cloud, CurveSeries, Film
+from opdsl.train.report.series import Array, Cloud, ColourLimits, CurveSeries, Film
 from opdsl.train.report.tiles import (
     colour_bar,
     curve_row,
@@ -57,6 +56,7 @@ class SampleFigure:
         facts: its error, and the vectors among its inputs: `rel. L2 0.03`, `nu = 0.1`.
         inputs: the channels of the inputs.
         outputs: the channels of the outputs.
+        predictions: the channels of outputs whose truth is not known.
         left_out: how many channels have no room.
     """
 
@@ -64,6 +64,7 @@ class SampleFigure:
     facts: Sequence[str] = ()
     inputs: Sequence[Film] = ()
     outputs: Sequence[OutputFilm] = ()
+    predictions: Sequence[Film] = ()
     left_out: int = 0
 
 
@@ -83,6 +84,8 @@ def sample_html(sample: SampleFigure, *, animated: bool = True) -> str:
         if len(output.truth.series.frames) > 1:
             parts.append(_moving(output))
             parts.append(_animation(output) if animated else "")
+    if sample.predictions:
+        parts.append(heading_line("predictions, without a truth") + input_tiles(sample.predictions))
     if sample.left_out:
         parts.append(f"<p class='note'>{sample.left_out} further channels are not shown.</p>")
     return f'<figure class="sample"><figcaption>{caption}</figcaption>{"".join(parts)}</figure>'
@@ -214,7 +217,7 @@ def _moving(output: OutputFilm) -> str:
 
 
 def _columns(
-    name: str, columns: Sequence[tuple[str, Sequence[tuple[CurveSeries, Array, Limits]]]]
+    name: str, columns: Sequence[tuple[str, Sequence[tuple[CurveSeries, Array, ColourLimits]]]]
 ) -> str:
     """Return a film strip: a column for each time, as many in a row as there is room for."""
     parts = []
@@ -224,7 +227,7 @@ def _columns(
     return f'<div class="strip">{"".join(parts)}</div>'
 
 
-def _bars(bars: Sequence[tuple[str, CurveSeries, Limits]]) -> str:
+def _bars(bars: Sequence[tuple[str, CurveSeries, ColourLimits]]) -> str:
     parts = [
         f'<div class="tile"><span class="head">{escape(name)}</span>{colour_bar(x, limits)}</div>'
         for name, x, limits in bars
@@ -274,7 +277,7 @@ def _animation(output: OutputFilm) -> str:
     )
 
 
-def _widened(limits: Limits, prediction: CurveSeries) -> Limits:
+def _widened(limits: ColourLimits, prediction: CurveSeries) -> ColourLimits:
     """Return the range of truth and prediction, at most three times that of the truth."""
     span = limits[1] - limits[0]
     low, high = limits_of([np.asarray(limits), *prediction.frames])

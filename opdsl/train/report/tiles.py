@@ -9,8 +9,8 @@ import numpy as np
 
 from opdsl.train.report.charts import chart
 from opdsl.train.report.markup import image
-from opdsl.train.report.raster import Limits, gradient, picture, png, shape_of
-from opdsl.train.report.series import Array, Cloud, CurveSeries
+from opdsl.train.report.raster import gradient, picture, png, shape_of
+from opdsl.train.report.series import Array, Cloud, ColourLimits, CurveSeries
 
 
 def tile_row(parts: Sequence[str], name: str = "tiles") -> str:
@@ -23,14 +23,14 @@ def curve_row(parts: Sequence[str]) -> str:
     return tile_row(parts, "curves")
 
 
-def image_tile(heading: str, series: CurveSeries, frame: Array, limits: Limits) -> str:
+def image_tile(heading: str, series: CurveSeries, frame: Array, limits: ColourLimits) -> str:
     """Show one frame of a function below its heading, and the colour bar."""
     head = f'<span class="head">{escape(heading)}</span>'
     content = drawn_image(heading, series, frame, limits) + colour_bar(series, limits)
     return f'<div class="tile">{head}{content}</div>'
 
 
-def drawn_image(words: str, series: CurveSeries, frame: Array, limits: Limits) -> str:
+def drawn_image(words: str, series: CurveSeries, frame: Array, limits: ColourLimits) -> str:
     """Show one frame of a function; `words` describe it."""
     drawn = png(picture(series, frame, limits))
     if isinstance(series.place, Cloud):
@@ -38,7 +38,7 @@ def drawn_image(words: str, series: CurveSeries, frame: Array, limits: Limits) -
     return image(drawn, "png", words, "pixels", f"aspect-ratio:{shape_of(series.place):.4g}")
 
 
-def colour_bar(series: CurveSeries, limits: Limits) -> str:
+def colour_bar(series: CurveSeries, limits: ColourLimits) -> str:
     """Return the colour bar with the numbers at its ends."""
     low, high = limits
     ends = f"<span>{low:.3g}</span><span>{high:.3g}</span>"
@@ -52,7 +52,7 @@ def curves_tile(
     heading: str,
     curves: Sequence[tuple[str, Array, str]],
     series: CurveSeries,
-    limits: Limits | None = None,
+    limits: ColourLimits | None = None,
 ) -> str:
     """Show functions of one variable in one chart."""
     x, order, name = line_of(series)

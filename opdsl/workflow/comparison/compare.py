@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.export import Difference
 from opdsl.export import compare as compare_models
+from opdsl.train.report.curves import number
 from opdsl.workflow.comparison.runs import METRICS, ComparedRun, ErrorKey, read_runs
 from opdsl.workflow.comparison.text import text_table
 from opdsl.workflow.errors import Warn, warn_in_python
@@ -37,7 +38,8 @@ class Comparison:
         notes: what bears on the comparison, a sentence each.
         page: the page with curves and pictures, if one was written.
 
-    `str()` is the text that the command prints; a notebook shows it too.
+    `str()` is the text that the command prints; a notebook shows it too. See `opdsl.compare` for an
+    example.
     """
 
     runs: tuple[ComparedRun, ...]
@@ -54,10 +56,13 @@ class Comparison:
     def errors(self, metric: str = "rel_l2") -> dict[ErrorKey, tuple[float | None, ...]]:
         """Return the errors of each run by the part of the data and the name of the set."""
         keys = dict.fromkeys(key for x in self.runs for key in x.errors)
-        every = {
-            k: tuple(_number(x.errors.get(k, {}).get(metric)) for x in self.runs) for k in keys
-        }
+        every = {k: tuple(x.error(k, metric) for x in self.runs) for k in keys}
         return {k: x for k, x in every.items() if any(y is not None for y in x)}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The errors that every run has, and the metrics of `eval.metrics` by their texts."""
+        return tuple(dict.fromkeys([*METRICS, *(y for x in self.runs for y in x.expressions)]))
 
     def best(self, key: ErrorKey, metric: str = "rel_l2") -> int | None:
         """Return the index of the run with the smallest error on a set.
@@ -96,6 +101,8 @@ class Comparison:
         parts = [text_table("", self._costs(), self.names)]
         if rows := self.error_rows():
             parts.append(text_table("rel. L2 error", rows, self.names))
+        more = {x: self.error_rows(x) for x in self.metrics[len(METRICS) :]}
+        parts += [text_table(x, rows, self.names) for x, rows in more.items() if rows]
         if seeds := self.seeds():
             parts += [
                 f"{set_words(k)}: {m:.4g} ± {d:.2g} over the seeds" for k, (m, d) in seeds.items()
@@ -217,12 +224,8 @@ def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     return notes
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _loss(run: ComparedRun) -> str:
-    loss = _number(run.history[-1]["train_loss"]) if run.history else None
+    loss = number(run.history[-1]["train_loss"]) if run.history else None
     return MISSING if loss is None else f"{loss:.4g}"
 
 

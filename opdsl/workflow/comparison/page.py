@@ -12,12 +12,20 @@ from typing import Any
 
 from opdsl.train.report.charts import CurvePoints, chart
 from opdsl.train.report.curves import error_series, line, number
-from opdsl.train.report.markup import duration, figure, numbers, paragraphs, preformatted, table
+from opdsl.train.report.markup import (
+    duration,
+    figure,
+    numbers,
+    paragraphs,
+    preformatted,
+    table,
+    words,
+)
 from opdsl.train.report.page import heading, write_page
 from opdsl.train.report.predictions import compared_html
 from opdsl.workflow.comparison.compare import MISSING, Comparison, set_words
 from opdsl.workflow.comparison.pictures import CommonSamples, common_samples
-from opdsl.workflow.comparison.runs import METRICS, ComparedRun
+from opdsl.workflow.comparison.runs import ComparedRun
 from opdsl.workflow.datasets.reading.in_memory import TrainingData
 from opdsl.workflow.errors import Warn
 
@@ -71,12 +79,11 @@ def _run_row(run: ComparedRun) -> dict[str, Any]:
 def _errors(comparison: Comparison) -> str:
     """Tabulate each metric: a row for each run and set, so that no table is wider than a screen."""
     parts = []
-    heads = {"rel_l2": "rel. L2", "rel_h1": "rel. H1", "rmse": "RMSE", "max_error": "max error"}
-    for metric in METRICS:
+    for metric in comparison.metrics:
         rows = comparison.error_rows(metric)
         if rows:
             cells = [(name, *row) for name, row in rows.items()]
-            caption = f"<h3>{heads[metric]}</h3>"
+            caption = f"<h3>{escape(words(metric))}</h3>"
             parts.append(caption + table(("set", *comparison.names), cells, kind="numbers"))
     seeds = comparison.seeds()
     texts = [

@@ -12,7 +12,7 @@ from opdsl.diagnostics import OpError
 from opdsl.ir.graph import Graph
 from opdsl.nn.points.batch import all_values
 from opdsl.train.metrics.energy_spectrum import Doubles
-from opdsl.train.metrics.sample_errors import SampleErrors, spectrum_lines
+from opdsl.train.metrics.sample_errors import SetSurvey, spectrum_lines
 from opdsl.train.report.charts import CurvePoints
 from opdsl.train.report.page import SpectrumFigure
 from opdsl.train.report.predictions import ComparedSample, Contender
@@ -24,14 +24,14 @@ from opdsl.workflow.datasets.reading.in_memory import TrainingData
 from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.errors import Warn, ignore
-from opdsl.workflow.runs.measurements import given_sets, own_sets, settings_here
-from opdsl.workflow.runs.run import Run, open_run
-from opdsl.workflow.runs.set_figures import (
+from opdsl.workflow.report.set_figures import (
     measured_errors,
     sample_figures,
     some_samples,
     wave_words,
 )
+from opdsl.workflow.runs.measurements import given_sets, own_sets, settings_here
+from opdsl.workflow.runs.run import Run, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def _predicted(opened: Sequence[_Opened], notes: Sequence[str]) -> CommonSamples
 
 
 def _figures(
-    x: _Opened, errors: SampleErrors, titles: Sequence[str], rows: Sequence[int]
+    x: _Opened, errors: SetSurvey, titles: Sequence[str], rows: Sequence[int]
 ) -> list[SampleFigure]:
     facts = [[f"rel. L2 {errors.rel_l2[i]:.4g}"] for i in rows]
     few = some_samples(x.samples, rows)
@@ -181,7 +181,7 @@ def picked_samples(errors: Sequence[Doubles]) -> dict[str, int]:
 
 
 def _spectra(
-    graph: Graph, names: Sequence[str], errors: Sequence[SampleErrors]
+    graph: Graph, names: Sequence[str], errors: Sequence[SetSurvey]
 ) -> list[SpectrumFigure]:
     """Return the spectra of the truth and of the error of each run."""
     figures, words = [], wave_words(graph)

@@ -15,6 +15,7 @@ from opdsl.summary import summarise
 from opdsl.train.config.changes import as_flat, setting_text
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
+from opdsl.train.report.curves import number
 from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.folder.reading import PROGRAM, own_settings, read_run_folder
 from opdsl.workflow.programs.program import used_settings
@@ -62,6 +63,19 @@ class ComparedRun:
         """The time of all epochs."""
         return sum(x for r in self.history if isinstance(x := r.get("seconds"), int | float))
 
+    def error(self, key: ErrorKey, metric: str) -> float | None:
+        """Return an error on a set; `metric` may be an expression of `eval.metrics`."""
+        row = self.errors.get(key, {})
+        expressions = row.get("expressions")
+        more = expressions if isinstance(expressions, Mapping) else {}
+        return number(row.get(metric, more.get(metric)))
+
+    @property
+    def expressions(self) -> list[str]:
+        """The metrics of `eval.metrics` by their texts."""
+        rows = [x.get("expressions") for x in self.errors.values()]
+        return list(dict.fromkeys(str(k) for x in rows if isinstance(x, Mapping) for k in x))
+
     @property
     def data(self) -> dict[str, str]:
         """What tells the data of two runs apart: of training and validation, and of the tests."""
@@ -89,8 +103,9 @@ class ComparedRun:
             "seconds": round(self.seconds, 3),
             "train_loss": self.history[-1]["train_loss"] if self.history else None,
             "errors": [
-                {"split": split, "set": name} | {k: row.get(k) for k in METRICS}
-                for (split, name), row in self.errors.items()
+                {"split": key[0], "set": key[1]}
+                | {k: self.error(key, k) for k in (*METRICS, *self.expressions)}
+                for key in self.errors
             ],
         }
 

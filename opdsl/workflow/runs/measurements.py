@@ -31,12 +31,12 @@ from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.losses.objectives import metrics_of_run
+from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
 from opdsl.workflow.runs.evaluation import Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
 from opdsl.workflow.runs.splits import SPLITS
 

@@ -20,7 +20,7 @@ from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
-from opdsl.train.engine.weight_paths import refuse_unknown_paths
+from opdsl.train.engine.weights.paths import refuse_unknown_paths
 from opdsl.train.loggers import refuse_missing
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
@@ -44,6 +44,7 @@ from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
+from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -51,7 +52,6 @@ from opdsl.workflow.runs.evaluation import (
     latitude_samplings,
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples

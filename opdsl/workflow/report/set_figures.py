@@ -6,23 +6,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Space
 from opdsl.train.config.schema import Settings
+from opdsl.train.engine.loader import FieldValues
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.energy_spectrum import EnergySpectrum, grid_spectrum, sphere_spectrum
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.train.metrics.sample_errors import SampleErrors, sample_errors, spectrum_lines
+from opdsl.train.metrics.sample_errors import SetSurvey, sample_errors, spectrum_lines
 from opdsl.train.report.curves import number
 from opdsl.train.report.page import SetFigures, SpectrumFigure
 from opdsl.train.report.samples import OutputFilm, SampleFigure
+from opdsl.train.report.series import Film
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples, head_of
+from opdsl.workflow.report.functions import INPUT, OUTPUT, channel_films, is_vector, vector_text
 from opdsl.workflow.runs.evaluation import latitude_samplings
-from opdsl.workflow.runs.functions import INPUT, OUTPUT, channel_films, is_vector, vector_text
 from opdsl.workflow.runs.rollout import loop_of
 
 MEASURED = 512  # samples of a set among which the best and the worst are searched
@@ -37,7 +41,7 @@ def set_figures(
     settings: Settings,
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> SetFigures:
-    """Measure the samples of a set, and show three of them.
+    """Measure the samples of a set, and show three of them; the first one where no truth is known.
 
     Args:
         graph: the model.
@@ -47,7 +51,10 @@ def set_figures(
         settings: device, precision, batch and rollout.
         rows: errors on sets, of which those of this one have the errors of each step.
     """
-    errors = measured_errors(graph, module, normaliser, samples, settings)
+    if head_of(samples).outputs:
+        errors = measured_errors(graph, module, normaliser, samples, settings)
+    else:
+        errors = SetSurvey(np.zeros(0))
     ranks = errors.ranked() or {"first": 0}
     few = some_samples(samples, list(ranks.values()))
 
@@ -70,7 +77,7 @@ def measured_errors(
     normaliser: Normaliser,
     samples: AnySamples,
     settings: Settings,
-) -> SampleErrors:
+) -> SetSurvey:
     """Measure the first samples of a set, as many as pages look at."""
     return sample_errors(
         module,
@@ -121,39 +128,60 @@ def sample_figures(
         steps=steps_of(few.outputs, loop),
         places=few.model_points,
     )
-    figures = []
-    for i, (title, known) in enumerate(zip(titles, facts, strict=True)):
-        vectors = [vector_text(k, x, i) for k, x in few.inputs.items() if is_vector(x)]
-        inputs = [
-            film
-            for port in graph.inputs
-            if port.name in few.inputs and not is_vector(few.inputs[port.name])
-            for film in channel_films(
-                port,
-                few,
-                few.inputs[port.name],
-                i,
-                timed=bool(loop and loop.timed(port.name, few.inputs[port.name])),
-                colours=INPUT,
-            )
-        ]
-        channels: list[OutputFilm] = []
-        for port in graph.outputs:
-            truth, prediction = few.outputs[port.name], outputs[port.name]
-            if is_vector(truth):
-                vectors.append(vector_text(f"{port.name}, truth:", truth, i).replace(": =", ":"))
-                text = vector_text(f"{port.name}, prediction:", prediction, i)
-                vectors.append(text.replace(": =", ":"))
-                continue
-            show = partial(
-                channel_films, port, few, sample=i, timed=loop is not None, colours=OUTPUT
-            )
-            pairs = zip(show(values=truth), show(values=prediction), strict=True)
+    return [
+        _figure(graph, few, outputs, i, loop, title, known)
+        for i, (title, known) in enumerate(zip(titles, facts, strict=True))
+    ]
+
+
+def _figure(
+    graph: Graph,
+    few: Samples,
+    outputs: FieldValues,
+    sample: int,
+    loop: Rollout | None,
+    title: str,
+    facts: Sequence[str],
+) -> SampleFigure:
+    """Return the figure of a sample; outputs without a truth have a prediction only."""
+    texts = [vector_text(k, x, sample) for k, x in few.inputs.items() if is_vector(x)]
+    inputs: list[Film] = []
+    for port in graph.inputs:
+        values = few.inputs.get(port.name)
+        if values is not None and not is_vector(values):
+            timed = bool(loop and loop.timed(port.name, values))
+            inputs += channel_films(port, few, values, sample, timed=timed, colours=INPUT)
+    channels: list[OutputFilm] = []
+    predictions: list[Film] = []
+    for port in graph.outputs:
+        prediction, truth = outputs[port.name], few.outputs.get(port.name)
+        if is_vector(prediction):
+            named = {"truth": truth, "prediction": prediction}
+            texts += [
+                f"{words} {vector_text(port.name, x, sample)}"
+                for words, x in named.items()
+                if x is not None
+            ]
+            continue
+        show = partial(
+            channel_films, port, few, sample=sample, timed=loop is not None, colours=OUTPUT
+        )
+        films = list(show(values=prediction))
+        if truth is None:
+            predictions += films
+        else:
+            pairs = zip(show(values=truth), films, strict=True)
             channels += [OutputFilm(t.series.name, t, p) for t, p in pairs]
-        hidden = max(0, len(inputs) - INPUTS) + max(0, len(channels) - OUTPUTS)
-        shown = inputs[:INPUTS], channels[:OUTPUTS]
-        figures.append(SampleFigure(title, (*known, *vectors), *shown, hidden))
-    return figures
+    parts = ((inputs, INPUTS), (channels, OUTPUTS), (predictions, OUTPUTS))
+    hidden = sum(max(0, len(x) - most) for x, most in parts)
+    return SampleFigure(
+        title,
+        (*facts, *texts),
+        inputs[:INPUTS],
+        channels[:OUTPUTS],
+        predictions[:OUTPUTS],
+        hidden,
+    )
 
 
 def spectra_of(graph: Graph) -> dict[str, EnergySpectrum]:
@@ -174,7 +202,7 @@ def _spectrum(space: Space) -> EnergySpectrum | None:
     return partial(grid_spectrum, axes=GridAxes(domain.periodic, lengths, domain.samplings))
 
 
-def _spectra(graph: Graph, errors: SampleErrors) -> list[SpectrumFigure]:
+def _spectra(graph: Graph, errors: SetSurvey) -> list[SpectrumFigure]:
     words = wave_words(graph)
     return [SpectrumFigure(k, words[k], spectrum_lines(x)) for k, x in errors.spectra.items()]
 
@@ -186,8 +214,10 @@ def wave_words(graph: Graph) -> dict[str, str]:
     return {x.name: "degree" if x.name in spheres else on_grid for x in graph.outputs}
 
 
-def _remarks(samples: AnySamples, errors: SampleErrors) -> list[str]:
+def _remarks(samples: AnySamples, errors: SetSurvey) -> list[str]:
     count, total = len(errors.rel_l2), len(samples)
+    if not count:
+        return ["The data have no truth; the first sample is shown."]
     names = list(head_of(samples).outputs)
     mean = "" if len(names) == 1 else ", the mean over the outputs"
     among = f"the first {count} of {total}" if count < total else f"all {total}"
