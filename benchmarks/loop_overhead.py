@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from against.tables import machine
 from torch import Tensor, nn
 
 import opdsl
-from against.tables import machine
 
 HERE = Path(__file__).parent
 OUT = HERE / "results" / "loop_overhead.md"
@@ -53,11 +53,11 @@ class ByHand(opdsl.Callback):
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
         self.ended = time.process_time()
 
-    def on_epoch_start(self, run: opdsl.ActiveRun) -> None:
+    def on_epoch_start(self, run: opdsl.ActiveRun) -> None:  # noqa: ARG002  a hook
         """Take the time before the first step."""
         self.began = time.process_time()
 
-    def on_epoch(self, run: opdsl.ActiveRun, row: object) -> None:
+    def on_epoch(self, run: opdsl.ActiveRun, row: object) -> None:  # noqa: ARG002  a hook
         """Take the time of the epoch, then train one by hand."""
         now = time.process_time()
         steps, everything = now - self.began, now - self.ended

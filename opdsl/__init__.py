@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
     from opdsl.workflow.experiments.runs_table import RunTable, runs
-    from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
+    from opdsl.workflow.experiments.sweep import open_sweep, sweep
+    from opdsl.workflow.experiments.sweep_state import Sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.publishing.opening import from_pretrained
@@ -108,7 +109,7 @@ HOMES = {
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
     "RunTable": "opdsl.workflow.experiments.runs_table",
-    "Sweep": "opdsl.workflow.experiments.sweep",
+    "Sweep": "opdsl.workflow.experiments.sweep_state",
     "TrainStep": "opdsl.train.engine.step",
     "check": "opdsl.compiler",
     "compare": "opdsl.workflow.comparison.compare",

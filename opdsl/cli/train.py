@@ -146,10 +146,9 @@ def command(
     options = options_of(data, valid, test, epochs, device, precision)
     if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
-        program, resolved, run = resumable.program, resumable.resolved, resumable.run
+        program, resolved = resumable.program, resumable.resolved
     else:
         resumable, (program, resolved) = None, _new(spec, model, sets, config, options)
-        run = Path()
     if print_config:
         _print_config(program, resolved, as_json=as_json)
         return
@@ -173,23 +172,38 @@ def command(
             as_json=as_json,
         )
         return
+    folder = out if resumable is None else resumable.run
+    _train(program, resolved, resumable, folder, source, quiet=quiet, as_json=as_json)
+
+
+def _train(
+    program: Program,
+    resolved: ResolvedSettings,
+    resumable: ResumableRun | None,
+    out: Path | None,
+    source: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train one run, new or resumed, and print its errors."""
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 
-    if resumable is None:
+    if out is None:
         from opdsl.workflow.folder.writing import new_folder
 
-        run = out if out is not None else new_folder(program.graph.name)
-    elif resumable.finished:
+        out = new_folder(program.graph.name)
+    if resumable is not None and resumable.finished:
         say(_nothing_to_do(resumable))
     try:
         listener = _listener(quiet=quiet)
         if resumable is not None:
             summary = resume_run(resumable, listener=listener, warn=warn)
         else:
-            summary = begin_run(program, resolved, run, listener=listener, source=source, warn=warn)
+            summary = begin_run(program, resolved, out, listener=listener, source=source, warn=warn)
     except Interrupted as stop:
-        say(_stopped(stop, run))
+        say(_stopped(stop, out))
         raise typer.Exit(stop.exit_code) from stop
     if as_json:
         show_json(summary.to_json())

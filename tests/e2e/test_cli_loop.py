@@ -12,7 +12,7 @@ import yaml
 import opdsl
 from opdsl.compiler import check, train_settings
 from opdsl.train.config.settings import resolve
-from opdsl.train.engine.weight_paths import refuse_unknown_paths
+from opdsl.train.engine.weights.paths import refuse_unknown_paths
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import ROOT, data, good, run

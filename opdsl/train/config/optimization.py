@@ -231,7 +231,7 @@ def _groups(value: Any) -> Any:
 
 
 GROUP_WORDS = 'groups in braces, each `NAME { paths = ["lift"] rate = 0.1 decay = 0.0 }`'
-Groups = Annotated[
+WeightGroups = Annotated[
     dict[str, dict[str, Any]],
     BeforeValidator(_groups),
     Field(json_schema_extra={"resume": "fixed", "words": GROUP_WORDS}),

@@ -20,7 +20,6 @@ from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
-    Groups,
     Incremental,
     Optimizer,
     ParameterGroup,
@@ -28,6 +27,7 @@ from opdsl.train.config.optimization import (
     Recompute,
     Schedule,
     Stop,
+    WeightGroups,
 )
 from opdsl.train.config.section import (
     FIXED,
@@ -206,7 +206,7 @@ class Settings(Section):
     noise: Annotated[NonNegative, FREE] = 0.0
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
-    groups: Groups = {}  # noqa: RUF012  pydantic copies it
+    groups: WeightGroups = {}  # noqa: RUF012  pydantic copies it
     freeze: PathList = []  # noqa: RUF012  pydantic copies it
     schedule: Schedule = Schedule()
     average: Average = Average()

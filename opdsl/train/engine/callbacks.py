@@ -28,7 +28,7 @@ CallbackState: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class ActiveRun:
-    """A run in progress, as its callbacks see it.
+    """A run in progress, as its callbacks see it; see `Callback` for an example.
 
     A callback may change the weights of `module` in place (under `torch.no_grad`), and options of
     `optimizer` other than the learning rate, which is set before each step. It may stop the run,
@@ -96,7 +96,8 @@ class Callback:
     two steps in the process of training, so a slow one delays it. What a callback counts belongs
     into `state_dict`, so that a resumed run goes on with it.
 
-    >>> class Patience(Callback):
+    >>> import numpy as np, opdsl
+    >>> class Patience(opdsl.Callback):
     ...     def __init__(self, epochs):
     ...         self.epochs, self.best, self.since = epochs, float("inf"), 0
     ...     def on_validation(self, run, metrics):
@@ -104,6 +105,11 @@ class Callback:
     ...         self.best = min(self.best, metrics.rel_l2)
     ...         if self.since >= self.epochs:
     ...             run.stop(f"no better error in {self.epochs} epochs")
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> more = {"epochs": 2, "callbacks": [Patience(5)], "out": FOLDER / "patience"}
+    >>> run = opdsl.train(PROGRAM, data={"a": a, "u": a}, **more)
+    >>> len(run.metrics.history)
+    2
     """
 
     def on_start(self, run: ActiveRun) -> None:

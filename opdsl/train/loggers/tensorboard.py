@@ -17,19 +17,19 @@ class _TensorBoard:
 
         # rows behind the step of a run that goes on belong to epochs that are repeated
         purge = run.step + 1 if run.step else None
-        self._writer = SummaryWriter(str(run.folder / FOLDER), purge_step=purge)  # type: ignore[no-untyped-call]  # torch
+        self._writer = SummaryWriter(str(run.folder / FOLDER), purge_step=purge)
         rows = "\n".join(f"| {k} | {v} |" for k, v in run.settings.items())
         text = f"| setting | value |\n| --- | --- |\n{rows}"
-        self._writer.add_text("settings", text)  # type: ignore[no-untyped-call]  # torch
+        self._writer.add_text("settings", text)
 
     def write(self, numbers: Mapping[str, float], step: int) -> None:
         """Add a scalar for each number."""
         for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]  # torch
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the file."""
-        self._writer.close()  # type: ignore[no-untyped-call]  # torch
+        self._writer.close()
 
 
 def _open(run: LoggedRun) -> LogSink:

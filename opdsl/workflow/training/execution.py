@@ -20,7 +20,7 @@ from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
-from opdsl.train.engine.weight_paths import refuse_unknown_paths
+from opdsl.train.engine.weights.paths import refuse_unknown_paths
 from opdsl.train.loggers import refuse_missing
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used

@@ -138,6 +138,12 @@ def prepare_training(
 
     Raises:
         OpError: as for `opdsl.train`.
+
+    >>> import numpy as np, opdsl
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> training = opdsl.prepare_training(PROGRAM, data={"a": a, "u": a}, batch=6, epochs=2)
+    >>> training.steps, training.loader.size, training.valid.size
+    (3, 18, 2)
     """
     settings, loss = with_function_name(settings)
     ready = program_of(program, model, parameters)

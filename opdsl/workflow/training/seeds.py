@@ -57,12 +57,13 @@ class SeedsSummary:
 
 def _row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
-    errors = {key: [x.get(key) for x in rows] for key in ERRORS if key in first}
-    return {k: first[k] for k in ("set", "split", "resolution", "samples")} | {
-        key: {"mean": mean(values), "deviation": stdev(values) if len(values) > 1 else None}
-        for key, values in errors.items()
-        if all(isinstance(x, int | float) for x in values)
-    }
+    row = {k: first[k] for k in ("set", "split", "resolution", "samples")}
+    for key in ERRORS:
+        values = [float(x[key]) for x in rows if isinstance(x.get(key), int | float)]
+        if len(values) == len(rows):
+            deviation = stdev(values) if len(values) > 1 else None
+            row[key] = {"mean": mean(values), "deviation": deviation}
+    return row
 
 
 def train_seeds(

@@ -27,7 +27,7 @@ def refuse_missing_truth(graph: Graph, settings: Settings, losses: RunLosses) ->
     if losses.terms:
         _refuse_terms(losses, absent)
     everything = absent == {x.name for x in graph.outputs}
-    name = sorted(absent)[0]
+    name = min(absent)
     if everything and not losses.terms:
         message = f"`loss = {settings.loss}` needs a truth, and `data.fields.{name} = none`"
         helps = ("take an equation as the loss: `loss = mse(poisson(u, f))`",)

@@ -136,6 +136,7 @@ def test_a_callback_stops_the_run_after_the_epoch(tmp_path):
     settings = quick(6, checkpoint=Checkpoint(every=5))
     _, out = learn(tmp_path / "run", settings, callbacks=[StopAfter(2)])
     assert (out.epochs, out.steps) == (2, 6)
+    assert out.notes == ("the run ends after epoch 2: enough",)
     assert CheckpointStore(tmp_path / "run").load()["step"] == 6
     module, resumed = learn(tmp_path / "run", settings, resume=True)
     whole, _ = learn(tmp_path / "whole", settings)

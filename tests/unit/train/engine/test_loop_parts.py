@@ -19,13 +19,13 @@ from opdsl.train.config.schema import (
     Stop,
 )
 from opdsl.train.config.settings import resolve
-from opdsl.train.engine.averages import WeightAverage
 from opdsl.train.engine.fit import fit
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch
-from opdsl.train.engine.mode_growth import explaining, grow
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.train_state import RunPosition
-from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.engine.weights.averages import WeightAverage
+from opdsl.train.engine.weights.mode_growth import explaining, grow
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.listener import SilentListener

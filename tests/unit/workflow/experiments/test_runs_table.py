@@ -71,9 +71,13 @@ def test_a_damaged_run_is_a_note(root, tmp_path):
     (tmp_path / "settings" / "settings.yaml").write_text("a: [")
     (tmp_path / "strange").mkdir()
     (tmp_path / "strange" / "opdsl.json").write_text("[]")
-    table = opdsl.runs(tmp_path)
-    assert [x.folder.name for x in table.rows] == ["good", "weights"]
+    shutil.copytree(root / "a", tmp_path / "types")
+    row = {"epoch": 2, "valid": {"rel_l2": "x"}, "seconds": "y", "train_loss": 1.0, "lr": 1.0}
+    (tmp_path / "types" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    table = opdsl.runs(tmp_path, sort="valid")
+    assert [x.folder.name for x in table.rows] == ["good", "weights", "types"]
     assert table.rows[1].parameters is None
+    assert (table.rows[2].valid, table.rows[2].seconds) == (None, 0.0)
     assert len(table.notes) == 2
 
 

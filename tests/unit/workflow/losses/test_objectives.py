@@ -13,7 +13,7 @@ from opdsl.syntax.parser import parse
 from opdsl.train.config.schema import Normalise, Settings
 from opdsl.train.engine.loader import Batch, FieldUnits
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.losses import LOSSES
+from opdsl.train.losses import LOSSES, Loss
 from opdsl.train.losses.objective import LossInputs
 from opdsl.train.losses.objective.named import NamedObjective
 from opdsl.train.metrics.norms import GridAxes
@@ -386,3 +386,27 @@ def test_a_derivative_of_a_masked_output_is_refused(tmp_path, data):
         opdsl.train(FLAT, data=holes, loss="mse(div(u))", out=tmp_path / "a", **QUICK)
     run = opdsl.train(FLAT, data=holes, loss="mse(u)", out=tmp_path / "b", **QUICK)
     assert len(run.metrics.history) == 3
+
+
+def test_a_loss_of_another_package_is_a_term(monkeypatch):
+    """`l1(u)`, as the recipe of CONTRIBUTING.md adds it."""
+
+    def rel_l1(pred, true, weights, axes):
+        del weights, axes
+        return (pred - true).abs().sum((1, 2, 3)) / true.abs().sum((1, 2, 3))
+
+    loss = Loss("||u - v||_1 / ||v||_1", rel_l1)
+
+    class Entry:
+        name = "l1"
+
+        def load(self):
+            return loss
+
+    monkeypatch.setattr("opdsl.registry._entry_points", lambda _: (Entry(),))
+    x = plane()
+    u, v = pair(x)
+    expected = ((u - v).abs().sum((1, 2, 3)) / v.abs().sum((1, 2, 3))).mean()
+    found = objective("2 * l1(u)")(x).total
+    torch.testing.assert_close(found.detach(), 2 * expected)
+    assert objective("l2(u) + l1(u, a)")(x).terms.keys() == {"l2(u)", "l1(u, a)"}
