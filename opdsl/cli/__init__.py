@@ -79,6 +79,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
+    "compare": "compare.command",
     "calibrate": "calibrate.command",
     "compress": "compress.command",
     "publish": "publish.command",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opdsl.cli.console import table
-from opdsl.workflow.runs.evaluation import SPLITS
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
+from opdsl.workflow.runs.splits import SPLITS
 
 if TYPE_CHECKING:
     from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors

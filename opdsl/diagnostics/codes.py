@@ -181,11 +181,12 @@ CODES: dict[str, Code] = {
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
     "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
-    "OP0742": Code("a logger cannot be used", "bad-logger", Exit.USAGE),
     "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),
     "OP0744": Code("the folder belongs to another sweep", "other-sweep", Exit.USAGE),
     "OP0745": Code("a sweep has no data to choose by", "no-choice", Exit.USAGE),
+    "OP0746": Code("a trial before training failed", "failed-trial", Exit.FAILED),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    "OP0770": Code("there are too few runs to compare", "too-few-runs", Exit.USAGE),
     # losses
     "OP0700": Code("a loss names what the model does not have", "loss-name"),
     "OP0701": Code("a loss has no such function", "loss-function"),

@@ -1,4 +1,4 @@
-"""Data formats, losses, optimizers and generators: their descriptions, read from their sources.
+"""Data formats, losses, optimizers, loggers and generators: descriptions read from their sources.
 
 The sources are parsed and not imported, so that `opdsl explain l2` does not wait for torch. Members
 of other packages are described by `opdsl.registry` and are not listed here.
@@ -52,6 +52,13 @@ KINDS = (
         "train/optimizers",
         "OPTIMIZER",
         "Choose one with `optimizer NAME { lr = 1e-3 }`; all of them use `lr` and `weight_decay`.",
+    ),
+    RegistryKind(
+        "logger",
+        "Loggers",
+        "train/loggers",
+        "LOGGER",
+        "Choose one or several with `log = NAME` or `log = [NAME, NAME]`.",
     ),
     RegistryKind(
         "generator",

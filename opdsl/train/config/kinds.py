@@ -26,6 +26,13 @@ _ONLY: dict[str, dict[str, tuple[str, ...]]] = {
         "cooldown": ("plateau",),
     },
     "average": {"decay": ("ema",), "start": ("swa",)},
+    "balance": {
+        "temperature": ("relobralo",),
+        "smoothing": ("relobralo",),
+        "lookback": ("relobralo",),
+        "beta": ("softadapt",),
+        "every": ("softadapt",),
+    },
     "incremental": {
         "gap": ("loss_gap",),
         "explained": ("gradient",),

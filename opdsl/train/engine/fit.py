@@ -8,7 +8,6 @@ order of samples, the learning rate) is a function of seed, epoch and step.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -18,20 +17,20 @@ from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
-from opdsl.train.engine.averages import WeightAverage
 from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
+from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_calls
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
-from opdsl.train.engine.recompute import recomputed_parts, recomputes_calls
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.engine.training_forward import TrainingForward
-from opdsl.train.engine.weight_paths import freeze, parameters_of
+from opdsl.train.engine.weights.averages import WeightAverage
+from opdsl.train.engine.weights.paths import freeze, parameters_of
 from opdsl.train.losses import LOSSES
 from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
@@ -161,9 +160,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        statistics = partial(
-            Normaliser.fit, train, settings.normalise, loop, samplings, rules, settings.maps
-        )
+        rules_of, maps = rules or {}, settings.maps
+
+        def statistics() -> Normaliser:
+            kinds = settings.normalise
+            scales = Normaliser.fit(train, kinds, loop, samplings, rules_of, maps)
+            return scales.with_unscaled_outputs(axes_of or {})
+
         train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))

@@ -52,6 +52,9 @@ class PrecisionPolicy:
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
         """Return the context of a step, which sets how CUDA devices multiply float32 matrices."""
+        if self.device.type != "cuda":
+            yield
+            return
         # torch replaces the module by a class, which mypy does not see
         switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]

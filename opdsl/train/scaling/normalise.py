@@ -5,7 +5,7 @@ units: a relative error of shifted values is another quantity (where the mean is
 larger), and the metric would not be the loss.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -113,6 +113,14 @@ class Normaliser(nn.Module):
     def _unit_behind_maps(self, name: str, units: Mapping[str, float]) -> float:
         """Return the unit of the values that a scale sees; maps convert to physical values."""
         return units.get(name, 1.0) if self._maps(name) is None else 1.0
+
+    def with_unscaled_outputs(self, names: Iterable[str]) -> "Normaliser":
+        """Name the outputs of a model whose data have no truth; their values stay as they are."""
+        if self.outputs:
+            return self
+        one = ChannelScale(torch.zeros(1), torch.ones(1))
+        ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
+        return Normaliser(ins, dict.fromkeys(names, one), dict(self._all_maps()))
 
     def with_width(self, of: str, width: str) -> "Normaliser":
         """Keep the output `of` and add an output `width` in units of its deviation."""

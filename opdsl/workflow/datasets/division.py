@@ -11,7 +11,7 @@ from opdsl.train.config.data_section import NO_PATHS, Data
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
 from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
-from opdsl.workflow.datasets.reading.streamed import AnySamples
+from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 HELD_OUT_SHARE = 10  # one training sample in this many is for validation by default
@@ -84,7 +84,7 @@ class _Divider:
             message = f"`data.skip = {data.skip}` leaves out all {len(samples)} samples"
             raise fault("OP0613", message, helps=("lower it",), file=path)
         samples = samples.last(len(samples) - data.skip) if data.skip else samples
-        if not some:
+        if not some and head_of(samples).outputs:
             test_count = _whole(samples, self._number_of_tests(len(samples), path))
             tests = [HeldOut(path, split, last=test_count, windows=samples.windows)]
             samples = samples.first(len(samples) - test_count)
@@ -130,7 +130,8 @@ class _Divider:
         """Return how many training samples are set aside for validation without other data."""
         valid, pool = self.data.valid, len(samples)
         if isinstance(valid, str):
-            return _whole(samples, pool // HELD_OUT_SHARE) if valid == "auto" else 0
+            share = HELD_OUT_SHARE if head_of(samples).outputs else pool + 1
+            return _whole(samples, pool // share) if valid == "auto" else 0
         count = _whole(samples, max(1, round(valid * pool)))
         if count >= pool:
             message = f"`data.valid = {valid:g}` of {pool} samples leaves none to learn from"
@@ -142,7 +143,7 @@ class _Divider:
         if self.data.valid == "test":
             return BY_TEST
         if held_out is None:
-            auto = self.data.valid == "auto"
+            auto = self.data.valid == "auto" and pool < HELD_OUT_SHARE
             few = f": {pool} training samples are too few to divide" if auto else ""
             return f"none, so the last weights are used{few}"
         if held_out.last is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opdsl.diagnostics import fault
 from opdsl.train.config.loss_section import function_name
 from opdsl.train.config.schema import Settings
 from opdsl.train.losses.expressions.catalogue import ERRORS
@@ -13,6 +14,7 @@ from opdsl.train.losses.expressions.nodes import WeightedTerm, leaves, operators
 from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
 from opdsl.train.losses.objective.function import FunctionObjective, LossFunction, name_of
+from opdsl.train.physics.balance import balance_of
 from opdsl.workflow.losses.objectives import metrics_of, objective_of
 from opdsl.workflow.losses.terms import missing_function, typed_losses
 from opdsl.workflow.programs.program import Program
@@ -53,11 +55,23 @@ def losses_of(
         raise missing_function(name)
     typed = typed_losses(graph, settings, program.checked.file, program.folder)
     metrics = metrics_of(graph, typed.metrics)
+    if name is not None or typed.loss is None:
+        _refuse_single_term(settings, ())
     if name is not None and function is not None:
         return RunLosses(FunctionObjective.of(function), metrics)
     if typed.loss is None:
         return RunLosses(None, metrics)
-    return RunLosses(objective_of(graph, typed.loss), metrics, typed.loss)
+    _refuse_single_term(settings, typed.loss)
+    balance = balance_of(settings.balance, settings.seed)
+    return RunLosses(objective_of(graph, typed.loss, balance), metrics, typed.loss)
+
+
+def _refuse_single_term(settings: Settings, terms: tuple[WeightedTerm, ...]) -> None:
+    if settings.balance.kind != "none" and len({x.text for x in terms}) < 2:
+        message = f"`balance {settings.balance.kind}` weighs the terms of a loss, and "
+        message += f"`loss = {settings.loss}` has one"
+        helps = ("leave `balance` out", "or add a term: `loss = rel_l2(u) + mse(heat(u))`")
+        raise fault("OP0723", message, helps=helps)
 
 
 def with_function_name(settings: Mapping[str, Any]) -> tuple[dict[str, Any], LossFunction | None]:

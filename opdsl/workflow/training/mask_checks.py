@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import all_values
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.losses import LOSSES
@@ -32,8 +34,9 @@ def refuse_masked_functions(
     Raises:
         OpError: OP0683.
     """
+    # a sample without any truth is no domain with a hole: equations hold all over it
     head = head_of(train)
-    masked = [x for x in head.outputs if x in head.weights and axes_of[x].periodic]
+    masked = [x for x in head.outputs if _partly_masked(head, x) and axes_of[x].periodic]
     if not masked:
         return
     loss = LOSSES.find(settings.loss) if settings.loss.isidentifier() else None
@@ -49,3 +52,13 @@ def refuse_masked_functions(
         notes = ("masks are not transformed with the functions",)
         helps = ("leave `symmetries` out",)
         raise fault("OP0683", message, notes=notes, helps=helps, file=train.source)
+
+
+def _partly_masked(samples: Samples, name: str) -> bool:
+    """Return whether some sample of an output has values that count and values that do not."""
+    weights = samples.weights.get(name)
+    if weights is None:
+        return False
+    counts = all_values(weights) > 0
+    each = counts.flatten(1)
+    return bool((each.any(1) & ~each.all(1)).any())

@@ -39,6 +39,7 @@ from opdsl.train.losses.expressions.nodes import (
     Number,
     Operator,
     Pointwise,
+    leaves,
 )
 from opdsl.train.losses.objective import LossInputs
 from opdsl.train.metrics.norms import (
@@ -252,14 +253,10 @@ class BatchFunctions:
         if isinstance(value, float):
             assert not isinstance(target, float)
             value = self._like(value, target)
-        if not isinstance(target, float):
+        if not isinstance(target, float) and all_values(target).dim() > 2:
             value = match_packing(value, target)
-            if term.error != "crps":
-                value = (
-                    combined(value, zeros_like(target), torch.add)
-                    if is_smaller(value, target)
-                    else value
-                )
+        if not isinstance(target, float) and term.error != "crps":
+            value = self._like(value, target)
         return value, self._like(target, value)
 
     def _like(self, value: Values | float, like: Values) -> Values:
@@ -284,7 +281,11 @@ class BatchFunctions:
     def _weights(self, term: ErrorTerm) -> Values | None:
         """Return the quadrature weights of the outputs that an error depends on."""
         known = self.batch.batch.weights
-        some = [self._of_steps(known[name], name) for name in term.masked_by if name in known]
+        some = [
+            self._of_steps(self._of_samples(known[name], name, term), name)
+            for name in term.masked_by
+            if name in known
+        ]
         if not some:
             return None
         first = some[0]
@@ -292,6 +293,19 @@ class BatchFunctions:
             kept = map_values(other, lambda x: (x > 0).to(x.dtype))
             first = combined(first, kept, torch.mul)
         return first
+
+    def _of_samples(self, weights: Values, name: str, term: ErrorTerm) -> Values:
+        """Count every point of a sample without any truth, for terms that need no truth.
+
+        On grids a sample of which all values are masked is an input whose solution is unknown.
+        """
+        read = (y for x in (term.value, term.target, *term.functions.values()) for y in leaves(x))
+        is_mask = isinstance(weights, Tensor) and weights.dtype == torch.bool
+        on_grid = bool(self.domains.get(term.domain, DomainFacts()).grid.periodic)
+        if not is_mask or not on_grid or Leaf("truth", name) in read:
+            return weights
+        mask = all_values(weights)
+        return mask | ~mask.flatten(1).any(1).reshape(-1, *[1] * (mask.dim() - 1))
 
     def _of_steps(self, weights: Values, name: str) -> Values:
         if self.batch.loop is None:

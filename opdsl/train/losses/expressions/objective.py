@@ -45,12 +45,19 @@ class ExpressionObjective(Objective):
         domains: of the functions, by label.
         balance: adaptive weights of the terms; None where they are those of the expression.
         preparation: what points need before the forward pass, so that they have derivatives.
+        factors: the adaptive weights of the last step.
     """
 
     terms: tuple[WeightedTerm, ...]
     domains: Mapping[str, DomainFacts] = field(default_factory=dict)
     balance: Balance | None = None
     preparation: Prepare | None = None
+    factors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The adaptive weights of the terms in the last step."""
+        return self.factors
 
     def prepare(self, batch: Batch) -> Batch:
         """Return the batch that the module is applied to."""
@@ -62,11 +69,10 @@ class ExpressionObjective(Objective):
         results = [functions.errors(term.error) for term in self.terms]
         values = [mean_where(r.errors, r.counted) for r in results]
         texts = [term.text for term in self.terms]
-        factors: Mapping[str, float] = {}
+        factors = self.factors
         if self.balance is not None:
-            factors = self.balance.weights(
-                {k: float(v.detach()) for k, v in zip(texts, values, strict=True)}
-            )
+            sizes = {k: float(v.detach()) for k, v in zip(texts, values, strict=True)}
+            factors.update(self.balance.weights(sizes))
         total = torch.stack(
             [
                 _times(v, term.weight_at(x.epoch) * factors.get(term.text, 1.0))

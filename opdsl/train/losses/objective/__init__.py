@@ -66,6 +66,11 @@ class Objective(ABC):
         """Return the batch that the module is applied to; it may ask for gradients of points."""
         return batch
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The adaptive weights of the terms in the last step; none where weights are fixed."""
+        return {}
+
     def state_dict(self) -> dict[str, float | list[float] | Tensor]:
         """Return what a resumed run needs; nothing where the loss depends on the batch alone."""
         return {}

@@ -77,6 +77,9 @@ def test_every_mistake_is_told_at_once():
     assert [x.code for x in told] == ["OP0603", "OP0604", "OP0604", "OP0604"]
 
 
+EXPRESSION = "an expression such as `rel_l2(u) + 0.1 * rel_h1(u)`"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -85,7 +88,7 @@ def test_every_mistake_is_told_at_once():
         ("optimizer.lr", float("inf"), "a number above 0"),
         ("batch", 2.5, "a whole number from 1"),
         ("batch", True, "a whole number from 1"),
-        ("loss", "h2", "one of h1, h1_spectral, l2"),
+        ("loss", "h2", f"one of h1, h1_spectral, l2 or {EXPRESSION}"),
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),

@@ -94,12 +94,10 @@ def refuse_unknown(setting: str, paths: Sequence[str], names: Sequence[str]) -> 
 def _unknown(setting: str, path: str, names: Sequence[str]) -> OpError:
     parts = list(dict.fromkeys(part for name in names for part in name.split(".")))
     known = ", ".join(f"`{x}`" for x in parts[:SHOWN]) + (", ..." if len(parts) > SHOWN else "")
+    misspelt = next((x for x in path.split(".") if x not in parts), path)
     return fault(
         "OP0730",
         f"`{setting}` names `{path}`, and no part of the model has such a path",
         notes=(f"one of them is `{names[-1]}`",) if names else ("the model has no weights",),
-        helps=(
-            *did_you_mean(path.rsplit(".", maxsplit=1)[-1], parts),
-            f"parts of paths are {known}",
-        ),
+        helps=(*did_you_mean(misspelt, parts), f"parts of paths are {known}"),
     )
