@@ -14,8 +14,8 @@ Train an operator on arrays of your own, and use it::
     print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
 
 Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
-Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`; a `Run` has
-`predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`, `from_pretrained`, `compare`; a `Run`
+has `predict`, `evaluate`, `calibrate`, `report` and `save_pretrained`. What is wrong is raised as
 `OpError`; nothing here prints.
 """
 
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from opdsl.nn.points.packed import Packed
     from opdsl.train.engine.callbacks import ActiveRun, Callback
     from opdsl.train.engine.step import TrainStep
+    from opdsl.workflow.comparison.compare import Comparison, compare
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
     from opdsl.workflow.experiments.runs_table import RunTable, runs
-    from opdsl.workflow.experiments.sweep import Sweep, open_sweep, sweep
+    from opdsl.workflow.experiments.sweep import open_sweep, sweep
+    from opdsl.workflow.experiments.sweep_state import Sweep
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.publishing.opening import from_pretrained
@@ -56,6 +58,7 @@ __all__ = [
     "ActiveRun",
     "ArgumentError",
     "Callback",
+    "Comparison",
     "Diagnostic",
     "EpochRecord",
     "Geometry",
@@ -71,6 +74,7 @@ __all__ = [
     "TrainStep",
     "__version__",
     "check",
+    "compare",
     "compile",
     "diff",
     "export",
@@ -93,6 +97,7 @@ HOMES = {
     "ActiveRun": "opdsl.train.engine.callbacks",
     "ArgumentError": "opdsl.workflow.errors",
     "Callback": "opdsl.train.engine.callbacks",
+    "Comparison": "opdsl.workflow.comparison.compare",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",
@@ -104,9 +109,10 @@ HOMES = {
     "Report": "opdsl.workflow.runs.evaluation",
     "Run": "opdsl.workflow.runs.run",
     "RunTable": "opdsl.workflow.experiments.runs_table",
-    "Sweep": "opdsl.workflow.experiments.sweep",
+    "Sweep": "opdsl.workflow.experiments.sweep_state",
     "TrainStep": "opdsl.train.engine.step",
     "check": "opdsl.compiler",
+    "compare": "opdsl.workflow.comparison.compare",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
     "export": "opdsl.workflow.export",

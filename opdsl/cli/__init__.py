@@ -79,8 +79,10 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "runs": "runs.command",
     "evaluate": "evaluate.command",
     "predict": "predict.command",
+    "compare": "compare.command",
     "adapt": "adapt.command",
     "calibrate": "calibrate.command",
+    "compress": "compress.command",
     "publish": "publish.command",
     "import": CommandGroup(
         "Models of other libraries as programs.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -31,6 +32,10 @@ def command(
     last: Annotated[
         bool, typer.Option("--last", help="The last weights instead of the best.")
     ] = False,
+    by_node: Annotated[
+        bool,
+        typer.Option("--by-node", help="Also the error of each node in narrow precisions."),
+    ] = False,
     device: Device = None,
     precision: PrecisionOption = None,
     coordinates: CoordinatesOption = None,
@@ -41,7 +46,8 @@ def command(
     Example: opdsl evaluate runs/darcy --resolutions 33,65,129
     """
     sizes = parsed(resolutions) if resolutions is not None else []
-    from opdsl.cli.results import metrics_table
+    from opdsl.cli.results import metrics_table, node_errors_text
+    from opdsl.workflow.runs.measurements import node_errors_of
     from opdsl.workflow.runs.run import open_run
 
     trained_run = open_run(
@@ -50,10 +56,13 @@ def command(
     for text in trained_run.notes:
         say(f"note: {text}")
     report = trained_run.evaluate(data or None, resolutions=sizes, split=split, warn=warn)
+    what, nodes = node_errors_of(trained_run, data or None, split, warn) if by_node else ("", [])
     if as_json:
-        show_json(report.to_json())
+        show_json(report.to_json() | ({"nodes": [asdict(x) for x in nodes]} if by_node else {}))
     else:
         result(metrics_table(report.rows()))
+    if by_node and not as_json:
+        result("\n" + node_errors_text(nodes, what))
 
 
 def parsed(text: str) -> list[int | tuple[int, ...]]:

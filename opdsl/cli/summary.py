@@ -11,6 +11,7 @@ import typer
 
 from opdsl.cli.console import UNKNOWN_WIDTH, UsageError, result, show_json, table, width
 from opdsl.cli.options import Json, Model, Parameters, Spec
+from opdsl.cli.results import node_errors_text
 
 if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost, UnitCost
@@ -42,6 +43,9 @@ def command(
     precision: Annotated[
         bool, typer.Option("--precision", help="Show the error of each precision against fp64.")
     ] = False,
+    by_node: Annotated[
+        bool, typer.Option("--by-node", help="With --precision, also the error of each node.")
+    ] = False,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
     ] = 1,
@@ -59,6 +63,7 @@ def command(
         kernel_timer,
         make_plan,
         measure_plan,
+        node_precision_errors,
         precision_errors,
     )
     from opdsl.workflow.views import resolution, summary
@@ -66,6 +71,8 @@ def command(
     _refuse_useless(at, device, {"--autotune": autotune, "--measure": measure}, plan=plan)
     if precision and at is None:
         raise UsageError("`--precision` needs a resolution, as `--at x=64,y=64`")
+    if by_node and not precision:
+        raise UsageError("`--by-node` needs `--precision`")
     graph = open_graph(spec, model, sets)
     sizes = resolution(graph, at) if at is not None else None
     model_summary = summary(graph, at)
@@ -74,10 +81,12 @@ def command(
     call_cost = measure_plan(graph, kernel_plan, timer) if kernel_plan and measure else None
     forecasts = forecasts_of(graph, kernel_plan, call_cost) if kernel_plan and call_cost else []
     errors = precision_errors(graph, sizes, batch, device) if precision and sizes else []
+    nodes = node_precision_errors(graph, sizes, batch, device) if by_node and sizes else []
     if as_json:
         additions: dict[str, Any] = {"plan": _plan_json(kernel_plan)} if kernel_plan else {}
         additions |= {"measured": _measured_json(call_cost, forecasts)} if call_cost else {}
         additions |= {"precisions": [asdict(x) for x in errors]} if errors else {}
+        additions |= {"node_precisions": [asdict(x) for x in nodes]} if nodes else {}
         show_json(model_summary.to_json() | additions)
         return
     result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
@@ -87,6 +96,8 @@ def command(
         result("\n" + _measured_text(kernel_plan, call_cost, forecasts))
     if errors:
         result("\n" + _precisions_text(errors))
+    if nodes:
+        result("\n" + node_errors_text(nodes, "fresh weights, random input"))
 
 
 def _refuse_useless(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bool) -> None:

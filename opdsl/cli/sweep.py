@@ -12,8 +12,8 @@ from opdsl.cli.console import UsageError, result, say, show_json, table, warn
 from opdsl.cli.options import Device, Json, Model, OptionalSpec, PrecisionOption, SetOption
 
 if TYPE_CHECKING:
-    from opdsl.workflow.experiments.sweep import Sweep, SweepPoint
     from opdsl.workflow.experiments.sweep_plan import SweepPlan
+    from opdsl.workflow.experiments.sweep_state import Sweep, SweepPoint
 
 SHOWN = 20  # points in the table; all of them are in `--json`
 

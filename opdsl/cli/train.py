@@ -85,6 +85,12 @@ def command(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", metavar="N", min=1, help="Train N runs with seeds one after the other."
+        ),
+    ] = None,
     device: Device = None,
     precision: PrecisionOption = None,
     sets: SetOption = None,
@@ -95,6 +101,19 @@ def command(
     model: Model = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, try some steps, and stop.")
+    ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Find the learning rate of the steepest descent.")
+    ] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option("--overfit", metavar="N", help="Learn N samples by heart, and stop."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time and memory of a step by node.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
@@ -110,36 +129,81 @@ def command(
     here changes, where it may.
 
     Example: opdsl train --resume runs/darcy --epochs 30
+
+    Several seeds give the mean and the deviation of the errors.
+
+    Example: opdsl train specs/fno_darcy.op --seeds 3 --out runs/darcy
     """
+    from opdsl.cli.trials import chosen_trial, run_trial
+
+    trial = chosen_trial(
+        dry_run=dry_run,
+        find_lr=find_lr,
+        overfit=overfit,
+        profile=profile,
+        resumes=resume is not None,
+    )
     options = options_of(data, valid, test, epochs, device, precision)
-    if resume is not None:
+    if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
-        program, resolved, run = resumable.program, resumable.resolved, resumable.run
+        program, resolved = resumable.program, resumable.resolved
     else:
         resumable, (program, resolved) = None, _new(spec, model, sets, config, options)
-        run = Path()
     if print_config:
         _print_config(program, resolved, as_json=as_json)
         return
     if resolved.settings.data.path is None:
         raise _no_data(program)
+    if trial is not None:
+        run_trial(trial, program, resolved, source=source, overfit=overfit, as_json=as_json)
+        return
+    if seeds is not None:
+        from opdsl.cli.seeds import folder_of, train_with_seeds
+
+        train_with_seeds(
+            program,
+            resolved,
+            folder_of(resume, out, program),
+            seeds,
+            resume=resume is not None,
+            options=options,
+            listener=lambda: _listener(quiet=quiet),
+            source=source,
+            as_json=as_json,
+        )
+        return
+    folder = out if resumable is None else resumable.run
+    _train(program, resolved, resumable, folder, source, quiet=quiet, as_json=as_json)
+
+
+def _train(
+    program: Program,
+    resolved: ResolvedSettings,
+    resumable: ResumableRun | None,
+    out: Path | None,
+    source: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train one run, new or resumed, and print its errors."""
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 
-    if resumable is None:
+    if out is None:
         from opdsl.workflow.folder.writing import new_folder
 
-        run = out if out is not None else new_folder(program.graph.name)
-    elif resumable.finished:
+        out = new_folder(program.graph.name)
+    if resumable is not None and resumable.finished:
         say(_nothing_to_do(resumable))
     try:
         listener = _listener(quiet=quiet)
         if resumable is not None:
             summary = resume_run(resumable, listener=listener, warn=warn)
         else:
-            summary = begin_run(program, resolved, run, listener=listener, source=source, warn=warn)
+            summary = begin_run(program, resolved, out, listener=listener, source=source, warn=warn)
     except Interrupted as stop:
-        say(_stopped(stop, run))
+        say(_stopped(stop, out))
         raise typer.Exit(stop.exit_code) from stop
     if as_json:
         show_json(summary.to_json())

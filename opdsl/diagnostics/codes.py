@@ -181,11 +181,12 @@ CODES: dict[str, Code] = {
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
     "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
-    "OP0742": Code("a logger cannot be used", "bad-logger", Exit.USAGE),
     "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),
     "OP0744": Code("the folder belongs to another sweep", "other-sweep", Exit.USAGE),
     "OP0745": Code("a sweep has no data to choose by", "no-choice", Exit.USAGE),
+    "OP0746": Code("a trial before training failed", "failed-trial", Exit.FAILED),
     "OP0690": Code("a process of a generator ended", "lost-worker", Exit.FAILED),
+    "OP0770": Code("there are too few runs to compare", "too-few-runs", Exit.USAGE),
     # losses
     "OP0700": Code("a loss names what the model does not have", "loss-name"),
     "OP0701": Code("a loss has no such function", "loss-function"),
@@ -206,6 +207,9 @@ CODES: dict[str, Code] = {
     # publishing, compression, precision of nodes
     "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
     "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),
+    "OP0762": Code("nothing that can be compressed", "not-compressible", Exit.SPEC),
+    "OP0763": Code("a decomposition or rank does not fit", "bad-rank", Exit.USAGE),
+    "OP0764": Code("precisions of nodes do not fit the model", "node-precision", Exit.SPEC),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

@@ -32,6 +32,7 @@ from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.lower.precision_mix import PrecisionMix
 from opdsl.lower.recompute import Wanted, segments
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.capabilities import LimitsModes
@@ -67,6 +68,8 @@ class OperatorModule(Branch):
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
         recomputed: whether results of the node at a path are computed again for the gradient.
         timer: measures times for the plan; None: they are predicted. See `autotune`.
+        node_precision: the precision of nodes that have one of their own; see `mix_precision`.
+        mix: the dtypes of products that follow from it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -79,6 +82,8 @@ class OperatorModule(Branch):
         self.ends = frozenset(x.fused.fusion.end for x in self.units if x.fused is not None)
         self.latest: KernelPlan | None = None
         self.timer: Timer | None = None
+        self.node_precision: Mapping[str, str] = {}
+        self.mix = PrecisionMix()
         self.recomputed: Wanted | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
@@ -191,6 +196,10 @@ class OperatorModule(Branch):
     def _recomputed_now(self) -> Wanted | None:
         differentiated = self.training and torch.is_grad_enabled()
         return self.recomputed if differentiated and not torch.compiler.is_compiling() else None
+
+    def mix_precision(self, products: torch.dtype | None) -> None:
+        """Apply `node_precision`; products of the other nodes are in `products`, None: float32."""
+        self.mix = PrecisionMix.of(self.steps, self.node_precision, products)
 
     def autotune(self, timings: Timings | None = None) -> None:
         """Measure the kernels once at each new resolution and batch, and use the fastest.
@@ -338,7 +347,7 @@ class OperatorModule(Branch):
                 extra["like"] = first.real if first.is_complex() else first
             if step.side_inputs:
                 extra["asked"] = tuple(asked[i] for i in step.side_inputs)
-            return step.run([values[i] for i in step.operands], packed, extra)
+            return self.mix.run(step, [values[i] for i in step.operands], packed, extra)
 
         values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
@@ -382,7 +391,7 @@ class OperatorModule(Branch):
 
     def fused_now(self) -> Container[str]:
         """Return the end nodes of fusions that run as one operation in calls like the latest."""
-        if self.fuse is False or self.force_kernel is not None or not ordinary_call():
+        if self.fuse is False or self.force_kernel or self.mix or not ordinary_call():
             return ()
         if self.fuse:
             return self.ends

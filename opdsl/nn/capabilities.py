@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
 
 @runtime_checkable
@@ -44,3 +45,21 @@ class NarrowsSpectrum(Protocol):
     """
 
     low_precision: bool
+
+
+@runtime_checkable
+class MixesPrecision(Protocol):
+    """A module whose parts can have products in dtypes of their own.
+
+    Attributes:
+        node_precision: the precision of each part that has one of its own, by its path.
+    """
+
+    node_precision: Mapping[str, str]
+
+    def mix_precision(self, products: dtype | None) -> None:
+        """Prepare calls: parts without a precision of their own have products in `products`.
+
+        Args:
+            products: the dtype of autocast around the calls; None: there is no autocast.
+        """

@@ -1,4 +1,4 @@
-"""Data formats, losses, optimizers and generators: their descriptions, read from their sources.
+"""Data formats, losses, optimizers, loggers and generators: descriptions read from their sources.
 
 The sources are parsed and not imported, so that `opdsl explain l2` does not wait for torch. Members
 of other packages are described by `opdsl.registry` and are not listed here.
@@ -54,6 +54,13 @@ KINDS = (
         "Choose one with `optimizer NAME { lr = 1e-3 }`; all of them use `lr` and `weight_decay`.",
     ),
     RegistryKind(
+        "logger",
+        "Loggers",
+        "train/loggers",
+        "LOGGER",
+        "Choose one or several with `log = NAME` or `log = [NAME, NAME]`.",
+    ),
+    RegistryKind(
         "generator",
         "Data generators",
         "data/generate",
@@ -105,7 +112,7 @@ def registered_page() -> str:
         if inside:
             parts += [f"## {kind.title}", kind.usage, *map(_section, inside)]
     return page(
-        "# Data formats, losses, optimizers, generators",
+        "# Data formats, losses, optimizers, loggers, generators",
         "Other packages can add members through entry points; "
         "[CONTRIBUTING.md](../../CONTRIBUTING.md) has a recipe for each kind.",
         *parts,

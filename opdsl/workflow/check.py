@@ -80,6 +80,10 @@ def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnost
             from opdsl.workflow.programs.transforms import refuse_bad_transforms
 
             refuse_bad_transforms(graph, given, symmetries)
+        if any(x.path[0] == "node_precision" for x in settings):
+            from opdsl.workflow.programs.node_precision import refuse_bad_node_precision
+
+            refuse_bad_node_precision(graph, given)
         if any(x.path in {("loss",), ("eval", "metrics")} for x in settings):
             from opdsl.workflow.losses.terms import typed_losses
 

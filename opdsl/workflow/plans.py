@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost
     from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
+    from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors
     from opdsl.train.metrics.precision_errors import PrecisionError
 
 Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
@@ -100,3 +101,35 @@ def precision_errors(
     if not measurable(module):
         raise ArgumentError("`--precision` needs a model all of whose inputs are on grids")
     return precision_errors(module, random_inputs(module, dict(sizes), batch), device_of(device))
+
+
+def node_precision_errors(
+    graph: Graph, sizes: Sizes, batch: int, device: str
+) -> Sequence[NodePrecisionErrors]:
+    """Measure what each node costs in a narrow precision, with fresh weights and random inputs.
+
+    Raises:
+        ArgumentError: an input of the model is not on a grid.
+    """
+    import torch
+
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, random_inputs
+    from opdsl.train.engine.device import device_of
+    from opdsl.train.engine.precision import policy_of
+    from opdsl.train.metrics.node_precision_errors import node_precision_errors
+    from opdsl.train.metrics.precision_errors import computed_numbers
+
+    torch.manual_seed(0)
+    module, policy = lower(graph), policy_of("fp32", device_of(device))
+    if not measurable(module):
+        raise ArgumentError("`--by-node` needs a model all of whose inputs are on grids")
+    inputs = [policy.place(x) for x in random_inputs(module, dict(sizes), batch)]
+
+    def outputs(named: Mapping[str, str]) -> torch.Tensor:
+        module.node_precision = named
+        policy.prepare_module(module)
+        with torch.no_grad(), policy.arithmetic():
+            return computed_numbers(module(*inputs))
+
+    return node_precision_errors([x.node.path for x in module.steps], outputs)

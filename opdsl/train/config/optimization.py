@@ -121,7 +121,8 @@ class Average(Section):
 
     Attributes:
         kind: `ema` is a running mean over the steps, `swa` the mean over the ends of epochs.
-        decay: part of the running mean that a step leaves (`ema`).
+        decay: part of the running mean that a step leaves (`ema`); (1 + n) / (10 + n) after n steps
+            while that is less.
         start: part of the epochs after which the mean begins (`swa`).
     """
 
@@ -230,7 +231,7 @@ def _groups(value: Any) -> Any:
 
 
 GROUP_WORDS = 'groups in braces, each `NAME { paths = ["lift"] rate = 0.1 decay = 0.0 }`'
-Groups = Annotated[
+WeightGroups = Annotated[
     dict[str, dict[str, Any]],
     BeforeValidator(_groups),
     Field(json_schema_extra={"resume": "fixed", "words": GROUP_WORDS}),

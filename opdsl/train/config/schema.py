@@ -16,10 +16,10 @@ from opdsl.precisions import PrecisionName
 from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
+from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
     Curriculum,
-    Groups,
     Incremental,
     Optimizer,
     ParameterGroup,
@@ -27,11 +27,13 @@ from opdsl.train.config.optimization import (
     Recompute,
     Schedule,
     Stop,
+    WeightGroups,
 )
 from opdsl.train.config.section import (
     FIXED,
     FREE,
     AtLeastOne,
+    MemberOf,
     NonNegative,
     Portion,
     Positive,
@@ -40,6 +42,7 @@ from opdsl.train.config.section import (
     texts,
 )
 from opdsl.train.config.transforms import MAPS_IN_WORDS, PointwiseMap, read_maps
+from opdsl.train.loggers import LOGGERS
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
 
@@ -142,6 +145,13 @@ class Normalise(Section):
     outputs: Annotated[OutputScaling, FIXED] = "channel"
 
 
+LoggerNames = Annotated[
+    list[Annotated[str, MemberOf(LOGGERS)]],
+    BeforeValidator(texts),
+    FREE,
+]
+
+
 class Settings(Section):
     """Everything a run needs to know besides the module and the samples.
 
@@ -179,6 +189,8 @@ class Settings(Section):
             being kept, which takes less memory and more time: `true` in segments of the whole
             model, and in each step in time of a rollout; or for parts of the model by their paths.
         bad_steps: steps in a row without a finite loss and gradient after which the run stops.
+        log: loggers that receive losses and errors besides metrics.jsonl: `log = tensorboard`, or a
+            list of `tensorboard`, `wandb` and `mlflow`. A logger that fails does not stop the run.
         transforms: pointwise maps of inputs and outputs by name, which come before `normalise`:
             `transforms { a = log  p = [clip(0, 10), log] }`. `log` and `log1p` are log(x) and
             log(1 + x), `asinh(s)` is asinh(x / s), `clip(low, high)` bounds inputs. Predictions
@@ -194,7 +206,7 @@ class Settings(Section):
     noise: Annotated[NonNegative, FREE] = 0.0
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
-    groups: Groups = {}  # noqa: RUF012  pydantic copies it
+    groups: WeightGroups = {}  # noqa: RUF012  pydantic copies it
     freeze: PathList = []  # noqa: RUF012  pydantic copies it
     schedule: Schedule = Schedule()
     average: Average = Average()
@@ -205,11 +217,13 @@ class Settings(Section):
     recompute: Recompute = False
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
+    node_precision: NodePrecision = NodePrecision()
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
     clip: Annotated[Positive | None, BeforeValidator(nothing), FREE] = None
     bad_steps: Annotated[AtLeastOne, FREE] = 5
+    log: LoggerNames = []  # noqa: RUF012  pydantic copies it
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()

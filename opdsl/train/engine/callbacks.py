@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ CallbackState: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class ActiveRun:
-    """A run in progress, as its callbacks see it.
+    """A run in progress, as its callbacks see it; see `Callback` for an example.
 
     A callback may change the weights of `module` in place (under `torch.no_grad`), and options of
     `optimizer` other than the learning rate, which is set before each step. It may stop the run,
@@ -42,6 +42,7 @@ class ActiveRun:
         normaliser: maps physical values to those of the module, and back.
         optimizer: the optimizer of the weights.
         history: the rows of metrics.jsonl up to now.
+        note: shows the user a message of one line.
         epoch: the epoch in progress, from 1; between two epochs the one before, 0 at the start.
         position: finished steps of this epoch.
         step: finished steps in all.
@@ -55,6 +56,7 @@ class ActiveRun:
     normaliser: Normaliser
     optimizer: Optimizer
     history: Sequence[MetricsRow]
+    note: Callable[[str], None]
     epoch: int = 0
     position: int = 0
     step: int = 0
@@ -94,7 +96,8 @@ class Callback:
     two steps in the process of training, so a slow one delays it. What a callback counts belongs
     into `state_dict`, so that a resumed run goes on with it.
 
-    >>> class Patience(Callback):
+    >>> import numpy as np, opdsl
+    >>> class Patience(opdsl.Callback):
     ...     def __init__(self, epochs):
     ...         self.epochs, self.best, self.since = epochs, float("inf"), 0
     ...     def on_validation(self, run, metrics):
@@ -102,6 +105,11 @@ class Callback:
     ...         self.best = min(self.best, metrics.rel_l2)
     ...         if self.since >= self.epochs:
     ...             run.stop(f"no better error in {self.epochs} epochs")
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> more = {"epochs": 2, "callbacks": [Patience(5)], "out": FOLDER / "patience"}
+    >>> run = opdsl.train(PROGRAM, data={"a": a, "u": a}, **more)
+    >>> len(run.metrics.history)
+    2
     """
 
     def on_start(self, run: ActiveRun) -> None:
@@ -167,7 +175,7 @@ class Callbacks:
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self.callbacks = tuple(callbacks)
         self._with = {hook: [x for x in callbacks if _defines(x, hook)] for hook in HOOKS}
-        self._stateful = True
+        self._stateful = [x for x in callbacks if _defines(x, STATE[0])]
         self.run: ActiveRun | None = None
 
     def __bool__(self) -> bool:
@@ -222,21 +230,22 @@ class Callbacks:
         return {"callbacks": numbers} if numbers else {}
 
     def state(self) -> dict[str, Any]:
-        """Return the part of a checkpoint with the state of each callback, if one has any.
+        """Return the part of a checkpoint with the state of each callback that defines one.
 
         Raises:
             CallbackError: a callback raised an exception.
         """
         states = []
-        for callback in self.callbacks if self._stateful else ():
+        for callback in self._stateful:
             with _naming(callback, STATE[0]):
-                states.append(dict(callback.state_dict()) if _defines(callback, STATE[0]) else {})
-        return {"callbacks": states} if any(states) else {}
+                states.append(dict(callback.state_dict()))
+        return {"callbacks": states} if states else {}
 
     def silence(self, failure: CallbackError) -> None:
         """Call no hook any more; keep no states where `state_dict` itself has failed."""
         self._with = {hook: [] for hook in HOOKS}
-        self._stateful = failure.hook != STATE[0]
+        if failure.hook == STATE[0]:
+            self._stateful = []
 
     def restore(self, states: Sequence[CallbackState]) -> str | None:
         """Restore states; return a message if the callbacks are not those of the checkpoint.
@@ -246,11 +255,11 @@ class Callbacks:
         """
         if not states:
             return None
-        if len(states) != len(self.callbacks):
-            count = f"{len(states)} callbacks, and now there are {len(self.callbacks)}"
+        if len(states) != len(self._stateful):
+            count = f"{len(states)} callbacks, and now {len(self._stateful)} have one"
             return f"the checkpoint holds the state of {count}: they begin anew"
-        for callback, state in zip(self.callbacks, states, strict=True):
-            if state and _defines(callback, STATE[1]):
+        for callback, state in zip(self._stateful, states, strict=True):
+            if _defines(callback, STATE[1]):
                 try:
                     callback.load_state_dict(state)
                 except Exception as error:

@@ -17,20 +17,20 @@ from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
-from opdsl.train.engine.averages import WeightAverage
 from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
+from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_calls
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
-from opdsl.train.engine.recompute import recomputed_parts, recomputes_calls
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.signals import SignalWatch
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.engine.training_forward import TrainingForward
-from opdsl.train.engine.weight_paths import freeze, parameters_of
+from opdsl.train.engine.weights.averages import WeightAverage
+from opdsl.train.engine.weights.paths import freeze, parameters_of
 from opdsl.train.losses import LOSSES
 from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.losses.objective import Objective
@@ -268,7 +268,8 @@ def train_step_of(
     """
     if objective is None:
         objective = _objective(settings, grids, banded=frozen is not None)
-    policy = policy_of(settings.precision, device_of(settings.device))
+    device = device_of(settings.device)
+    policy = policy_with_nodes(settings.precision, settings.node_precision, device)
     seed_everything(settings.seed)
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():

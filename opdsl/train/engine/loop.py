@@ -12,7 +12,6 @@ from math import isnan
 from typing import Any
 
 import torch
-from torch import nn
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.train.config.changes import (
@@ -36,10 +35,9 @@ from opdsl.train.engine.callbacks import (
 )
 from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.loader import Batch, DeviceLoader
-from opdsl.train.engine.mode_growth import count_gradient, grow, limit_modes
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
-from opdsl.train.engine.rates import Patience, Plateau, Rate, stopped
+from opdsl.train.engine.rates import Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.engine.symmetries import RandomSymmetries
@@ -47,10 +45,12 @@ from opdsl.train.engine.train_state import (
     RunPosition,
     capture,
     changed_versions,
+    parameter_count,
     refuse_other,
     restore,
     weights_state,
 )
+from opdsl.train.engine.weights.mode_growth import count_gradient, grow, limit_modes
 from opdsl.train.losses.expressions.objective import MetricExpressions
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
@@ -113,7 +113,7 @@ class Training:
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
         parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history)
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -141,7 +141,8 @@ class Training:
 
     def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         """Return the next rate before and after a change, by each setting that it depends on."""
-        schedule = {k: before[f"schedule.{k}"] for k in Schedule.model_fields}
+        keys = [k for k in Schedule.model_fields if f"schedule.{k}" in before]  # fewer in old runs
+        schedule = {k: before[f"schedule.{k}"] for k in keys}
         old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
         rates = old(self.at.step), self.rate(self.at.step)
         keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
@@ -157,7 +158,7 @@ class Training:
             choice=self.choice,
             device=str(policy.device),
             precision=policy.name,
-            parameters=sum(_reals(p) for p in self.train_step.module.parameters()),
+            parameters=parameter_count(self.train_step.module),
         )
 
     # ----------------------------------------------------------------------------------- the loop
@@ -185,6 +186,8 @@ class Training:
         self._call("on_start")
         while not self._is_over():
             self._epoch()
+        if self.stopped:
+            self.note(f"the run ends after epoch {self.at.epoch}: {self.stopped}")
         self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"
@@ -247,16 +250,7 @@ class Training:
         """Let the errors of an epoch end the run, lower the rate or add modes."""
         settings, at = self.settings, self.at
         if row["valid"] is not None and self.limit is None:
-            error = score(row["valid"])
-            waiting = Patience(at.stop_best, at.stop_waited)
-            waiting.see(error, settings.stop.min_change)
-            at.stop_best, at.stop_waited = waiting.best, waiting.waited
-            if settings.schedule.kind == "plateau":
-                patience = Patience(at.drop_best, at.drop_waited)
-                plateau = Plateau(at.drop_factor, patience, at.drop_cooling)
-                plateau.see(error, settings.schedule)
-                at.drop_best, at.drop_waited = patience.best, patience.waited
-                at.drop_factor, at.drop_cooling = plateau.factor, plateau.cooling
+            at.see(score(row["valid"]), settings)
         grow(settings.incremental, at, self.limit, row["train_loss"])
 
     def batches(self, order: Sequence[torch.Tensor]) -> Generator[LoadedBatch]:
@@ -310,24 +304,10 @@ class Training:
 
     def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
         """Advance the position; count steps without an update, and stop after many."""
-        at = self.at
-        at.step, at.position = at.step + 1, at.position + 1
-        if step_result.moved:
-            at.loss_sum, at.loss_count = (
-                at.loss_sum + step_result.loss * step_result.counted,
-                at.loss_count + step_result.counted,
-            )
-            for term, value in step_result.terms.items():
-                at.term_sums[term] = at.term_sums.get(term, 0.0) + value * step_result.counted
-            at.norm_sum, at.norm_count = at.norm_sum + step_result.norm, at.norm_count + 1
-            at.bad = 0
-            return
-        at.skipped += 1
-        if not step_result.overflow:
-            at.bad += 1
-        if at.bad >= self.settings.bad_steps:
+        self.at.count(step_result)
+        if self.at.bad >= self.settings.bad_steps:
             advice = cure(self.train_step, self.loader, rows)
-            raise diverged(at, step_result, self.rate.steps, rows, advice, self.store)
+            raise diverged(self.at, step_result, self.rate.steps, rows, advice, self.store)
 
     # ------------------------------------------------------------------------- the end of an epoch
 
@@ -345,18 +325,12 @@ class Training:
             "epoch": number,
             "step": at.step,
             "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
-            "train_loss": at.loss_sum / at.loss_count if at.loss_count else None,
+            "train_loss": None,
             "valid": metrics.to_json() if metrics else None,
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
-        if at.norm_count:
-            row["grad_norm"] = at.norm_sum / at.norm_count
-        if at.term_sums and at.loss_count:
-            row["terms"] = {k: x / at.loss_count for k, x in at.term_sums.items()}
-        if weights := self.train_step.objective.weights:
-            row["weights"] = dict(weights)
-        return row
+        return row | at.means() | self.train_step.record()
 
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch
@@ -423,7 +397,3 @@ class Training:
         """Report a message that does not stop the run."""
         self.notes.append(text)
         self.listener.note(text)
-
-
-def _reals(p: nn.Parameter) -> int:
-    return p.numel() * (2 if p.is_complex() else 1)

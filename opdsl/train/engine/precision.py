@@ -7,14 +7,15 @@ autocast, in float32 or better.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.capabilities import NarrowsSpectrum
+from opdsl.nn.capabilities import MixesPrecision, NarrowsSpectrum
 from opdsl.precisions import PRECISIONS
+from opdsl.train.config.node_precision import NodePrecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,15 @@ class PrecisionPolicy:
         for x in module.modules():
             if isinstance(x, NarrowsSpectrum):
                 x.low_precision = self.spectral
+        if isinstance(module, MixesPrecision):
+            module.mix_precision(self.products)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
         """Return the context of a step, which sets how CUDA devices multiply float32 matrices."""
+        if self.device.type != "cuda":
+            yield
+            return
         # torch replaces the module by a class, which mypy does not see
         switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]
@@ -87,6 +93,19 @@ def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
     if reason := _refusal(name, device):
         raise fault("OP0622", reason, helps=(_cure(name, device),))
     return _policy(name, device)
+
+
+def policy_with_nodes(name: str, nodes: NodePrecision, device: torch.device) -> PrecisionPolicy:
+    """Return the policy of a name for a model some of whose nodes have precisions of their own.
+
+    The loss is scaled if one of them is in float16.
+
+    Raises:
+        OpError: OP0622, the device cannot compute so.
+    """
+    policy = policy_of(name, device)
+    own = [policy_of(x, device) for x, _ in nodes.used()]
+    return replace(policy, scaled=policy.scaled or any(x.scaled for x in own))
 
 
 def policies(device: torch.device) -> dict[str, PrecisionPolicy]:

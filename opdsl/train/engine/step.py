@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from torch import Tensor, nn
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import count_samples
 from opdsl.train.config.schema import Band
-from opdsl.train.engine.averages import WeightAverage
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.engine.weights.averages import WeightAverage
 from opdsl.train.losses.objective import LossInputs, LossValue, Objective
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.scaling.normalise import Normaliser
@@ -43,6 +44,8 @@ class StepResult:
 @dataclass(slots=True)
 class TrainStep:
     """A training step: forward, loss, backward, clip, update.
+
+    `opdsl.prepare_training` makes one; see there for an example.
 
     Attributes:
         module, normaliser, optimizer, scaler, policy: the parts of the step.
@@ -75,9 +78,11 @@ class TrainStep:
     average: WeightAverage | None = None
     repeats: bool = False
     horizon: int | None = None
+    _in_units: Normaliser | None = field(default=None, init=False, repr=False)
 
     def begin(self) -> None:
-        """Put the module in training mode, but for frozen parts."""
+        """Put the module in training mode, but for frozen parts; read the normaliser."""
+        self._in_units = None
         self.module.train()
         for path in self.frozen:
             module_at(self.module, path).eval()
@@ -164,6 +169,15 @@ class TrainStep:
             parts.append((share, _detached(loss)))
         return parts[0][1] if len(parts) == 1 else _mean(parts)
 
+    def record(self) -> dict[str, Any]:
+        """Return the scale of the loss and the weights of its terms, where they change."""
+        row: dict[str, Any] = {}
+        if self.scaler.is_enabled():
+            row["scale"] = self.scaler.get_scale()
+        if weights := self.objective.weights:
+            row["weights"] = dict(weights)
+        return row
+
     def _outputs(self, batch: Batch) -> tuple[FieldValues, Batch]:
         """Return the outputs, and the batch with which the loss compares them."""
         return self.forward.run(
@@ -176,8 +190,10 @@ class TrainStep:
 
     @property
     def _scales(self) -> Normaliser:
-        """The normaliser for values in the units of the batches."""
-        return self.normaliser.in_units(self.units)
+        """The normaliser for values in the units of the batches, as it was in the first step."""
+        if self._in_units is None:
+            self._in_units = self.normaliser.in_units(self.units)
+        return self._in_units
 
     def loss_of(self, outputs: FieldValues, batch: Batch, step: int, epoch: float) -> LossValue:
         """Return the loss of predictions for a batch."""

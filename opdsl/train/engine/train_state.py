@@ -9,11 +9,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from opdsl.diagnostics import OpError, fault
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.randomness import random_state, restore_random_state
-from opdsl.train.engine.step import TrainStep
+from opdsl.train.engine.rates import Patience, Plateau
+from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.run.checkpoint import FORMAT, State
+from opdsl.train.run.metrics_log import MetricsRow
 
 
 @dataclass(slots=True)
@@ -71,6 +75,43 @@ class RunPosition:
     changes: list[dict[str, Any]] = field(default_factory=list)
     term_sums: dict[str, float] = field(default_factory=dict)
 
+    def count(self, result: StepResult) -> None:
+        """Advance by one step; a step without an update is skipped."""
+        self.step, self.position = self.step + 1, self.position + 1
+        if not result.moved:
+            self.skipped += 1
+            self.bad += not result.overflow
+            return
+        self.loss_sum += result.loss * result.counted
+        self.loss_count += result.counted
+        for term, value in result.terms.items():
+            self.term_sums[term] = self.term_sums.get(term, 0.0) + value * result.counted
+        self.norm_sum, self.norm_count = self.norm_sum + result.norm, self.norm_count + 1
+        self.bad = 0
+
+    def means(self) -> MetricsRow:
+        """Return the means over the epoch, for its row of metrics.jsonl."""
+        row: MetricsRow = {}
+        if self.loss_count:
+            row["train_loss"] = self.loss_sum / self.loss_count
+        if self.norm_count:
+            row["grad_norm"] = self.norm_sum / self.norm_count
+        if self.term_sums and self.loss_count:
+            row["terms"] = {k: x / self.loss_count for k, x in self.term_sums.items()}
+        return row
+
+    def see(self, error: float, settings: Settings) -> None:
+        """Count a validation error, which may end the run or lower the rate."""
+        waiting = Patience(self.stop_best, self.stop_waited)
+        waiting.see(error, settings.stop.min_change)
+        self.stop_best, self.stop_waited = waiting.best, waiting.waited
+        if settings.schedule.kind == "plateau":
+            patience = Patience(self.drop_best, self.drop_waited)
+            plateau = Plateau(self.drop_factor, patience, self.drop_cooling)
+            plateau.see(error, settings.schedule)
+            self.drop_best, self.drop_waited = patience.best, patience.waited
+            self.drop_factor, self.drop_cooling = plateau.factor, plateau.cooling
+
     def close_epoch(self) -> None:
         """Count the epoch as finished and reset what is counted within one."""
         self.epoch += 1
@@ -78,6 +119,12 @@ class RunPosition:
         self.position, self.skipped, self.seconds = 0, 0, 0.0
         self.loss_sum, self.loss_count, self.term_sums = 0.0, 0, {}
         self.norm_sum, self.norm_count = 0.0, 0
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Count the real numbers that are learnt; a complex one is two."""
+    learnt = (p for p in module.parameters() if p.requires_grad)
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in learnt)
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:

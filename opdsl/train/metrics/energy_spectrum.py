@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
@@ -37,9 +38,9 @@ def grid_spectrum(u: Tensor, axes: GridAxes) -> Doubles:
 
     Source: Pope 2000, Turbulent Flows, section 6.5 (energy in shells of wave numbers).
     """
-    values = u.detach().cpu().double().numpy()
+    values: NDArray[Any] = u.detach().cpu().double().numpy()
     longest = max(axes.lengths)
-    squares = np.zeros(())
+    squares: NDArray[Any] = np.zeros(())
     weights = np.ones((1,) * (values.ndim - 1))
     settings = zip(axes.periodic, axes.points, axes.lengths, strict=True)
     for i, (periodic, sampling, length) in enumerate(settings):
@@ -49,7 +50,7 @@ def grid_spectrum(u: Tensor, axes: GridAxes) -> Doubles:
             values = scipy.fft.fft(values, axis=i + 1, norm="forward")
             waves = np.abs(scipy.fft.fftfreq(n) * n)
         else:
-            kind = 1 if sampling == "both" and n > 1 else 2
+            kind: Literal[1, 2] = 1 if sampling == "both" and n > 1 else 2
             values = _cosines(values, kind, i + 1)
             weights = weights * _cosine_weights(n, kind).reshape(shape)
             waves = np.arange(n) / 2
@@ -62,12 +63,13 @@ def grid_spectrum(u: Tensor, axes: GridAxes) -> Doubles:
     return np.stack(sums) if sums else np.zeros((0, count))
 
 
-def _cosines(values: NDArray[np.generic], kind: int, axis: int) -> NDArray[np.generic]:
+def _cosines(values: NDArray[Any], kind: Literal[1, 2], axis: int) -> NDArray[Any]:
     """Return coefficients of cosines; real and imaginary parts apart, since scipy takes reals."""
     if np.iscomplexobj(values):
         real, imaginary = (_cosines(x, kind, axis) for x in (values.real, values.imag))
-        return real + 1j * imaginary
-    transformed: NDArray[np.generic] = scipy.fft.dct(values, type=kind, axis=axis, norm="forward")
+        combined: NDArray[Any] = real + 1j * imaginary
+        return combined
+    transformed: NDArray[Any] = scipy.fft.dct(values, type=kind, axis=axis, norm="forward")
     return transformed
 
 

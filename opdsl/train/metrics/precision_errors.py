@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.nn.capabilities import NarrowsSpectrum
+from opdsl.nn.points.batch import all_values
 from opdsl.train.engine.precision import PrecisionPolicy, policies
 
 
@@ -56,7 +58,7 @@ def _compared(
         values = _computed(module, inputs, policy)
     except (RuntimeError, NotImplementedError) as error:  # torch has no kernel for this dtype here
         return PrecisionError(policy.name, why=str(error).splitlines()[0])
-    result, gradient = (_apart(a, b) for a, b in zip(values, truth, strict=True))
+    result, gradient = (relative_distance(a, b) for a, b in zip(values, truth, strict=True))
     fourier = any(isinstance(x, NarrowsSpectrum) for x in module.modules())
     reason = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
     return PrecisionError(policy.name, result, gradient, reason)
@@ -71,12 +73,17 @@ def _computed(
     with policy.arithmetic():
         with policy.autocast():
             result = clone(*(policy.place(x) for x in inputs))
-        outputs = list(result.values()) if isinstance(result, dict) else [result]
-        y = torch.cat([_numbers(x) for x in outputs])
+        y = computed_numbers(result)
         mix = torch.randn(len(y), generator=torch.Generator().manual_seed(1)).to(y)
         weights = [x for x in clone.parameters() if x.requires_grad]
         gradients = torch.autograd.grad(y, weights, mix, allow_unused=True, materialize_grads=True)
     return y.detach(), torch.cat([_numbers(x) for x in gradients])
+
+
+def computed_numbers(result: Any) -> Tensor:
+    """Return all numbers of the outputs of a module in one float64 vector."""
+    outputs = list(result.values()) if isinstance(result, dict) else [result]
+    return torch.cat([_numbers(all_values(x)) for x in outputs])
 
 
 def _numbers(x: Tensor) -> Tensor:
@@ -84,5 +91,6 @@ def _numbers(x: Tensor) -> Tensor:
     return real.to(torch.float64).flatten()
 
 
-def _apart(found: Tensor, truth: Tensor) -> float:
+def relative_distance(found: Tensor, truth: Tensor) -> float:
+    """Return ||found - truth|| / ||truth||."""
     return float((found - truth).norm() / truth.norm())

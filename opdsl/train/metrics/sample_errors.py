@@ -37,7 +37,7 @@ class Spectra:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleErrors:
+class SetSurvey:
     """The errors of the samples of a set.
 
     Attributes:
@@ -76,7 +76,7 @@ def sample_errors(  # noqa: PLR0913  the contract with the callers
     precision: str = "fp32",
     batch: int = 16,
     loop: Rollout | None = None,
-) -> SampleErrors:
+) -> SetSurvey:
     """Measure each sample of a set, which has at least one output.
 
     Args:
@@ -110,8 +110,8 @@ def sample_errors(  # noqa: PLR0913  the contract with the callers
             for name, spectrum in whole.items():
                 one = _energies(outputs[name], truth[name], spectrum, timed=loop is not None)
                 sums.setdefault(name, []).append(one)
-    spectra = {k: Spectra(*(sum(sums[k]) / len(samples))) for k in whole}
-    return SampleErrors(torch.cat(errors).double().numpy(), spectra)
+    spectra = {k: Spectra(*np.sum(sums[k], 0) / len(samples)) for k in whole}
+    return SetSurvey(torch.cat(errors).double().numpy(), spectra)
 
 
 def _errors(pred: Values, true: Values, weights: Values | None, *, timed: bool) -> Tensor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _build(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], settings: Any
 ) -> Optimizer:
-    from opdsl.train.engine.decayed_lbfgs import DecayedLBFGS
+    from opdsl.train.optimizers.algorithms.decayed_lbfgs import DecayedLBFGS
 
     return DecayedLBFGS(
         parameters,

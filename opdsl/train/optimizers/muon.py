@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _build(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], settings: Any
 ) -> Optimizer:
-    from opdsl.train.engine.muon_with_adamw import MuonWithAdamW
+    from opdsl.train.optimizers.algorithms.muon_with_adamw import MuonWithAdamW
 
     return MuonWithAdamW(
         parameters,

@@ -78,7 +78,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -
     body = "".join(_row(heads if named else (), row) for row in rows)
     if not body:
         return ""
-    top = "".join(f"<th>{escape(words(head))}</th>" for head in heads)
+    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     head = f"<thead><tr>{top}</tr></thead>" if named else ""
     kinds = " ".join(x for x in (kind, "stack" if named else "pairs") if x)
     return f'<div class="scroll"><table class="{kinds}">{head}<tbody>{body}</tbody></table></div>'
@@ -88,7 +88,7 @@ def numbers(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of rows whose keys are the headings."""
     heads = tuple(dict.fromkeys(key for row in rows for key in row))
     cells = [[cell_text(row.get(head)) for head in heads] for row in rows]
-    return table(heads, cells, kind="numbers")
+    return table([words(x) for x in heads], cells, kind="numbers")
 
 
 def _row(heads: Sequence[str], cells: Sequence[Any]) -> str:
@@ -99,15 +99,18 @@ def _row(heads: Sequence[str], cells: Sequence[Any]) -> str:
 
 def _cell(value: Any, head: str = "") -> str:
     text = str(value)
-    label = f' data-label="{escape(words(head))}"' if head else ""
+    label = f' data-label="{escape(head)}"' if head else ""
     breaks = any(len(x) > LONG for x in text.split())
     kind = ' class="long"' if breaks else ""
     return f"<td{kind}{label}>{escape(text)}</td>"
 
 
 def words(key: str) -> str:
-    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores."""
-    return TITLES.get(key, key.replace("_", " "))
+    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores.
+
+    What is no name but an expression, as `rel_l2(u)`, stays as it is.
+    """
+    return TITLES.get(key, key.replace("_", " ") if key.isidentifier() else key)
 
 
 def cell_text(value: Any) -> str:

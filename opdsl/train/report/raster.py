@@ -5,7 +5,7 @@ every width.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from opdsl.train.report.pictures import dot_area, draw_points, finite
-from opdsl.train.report.series import Array, Cloud, CurveSeries, PlotAxes
+from opdsl.train.report.series import Array, Cloud, ColourLimits, CurveSeries, PlotAxes
 
 Bytes = NDArray[np.uint8]
-Limits = tuple[float, float]
 
 MOST = 192  # pixels of a side; finer grids are averaged over blocks
 SHADES = 255  # colours of a map; the last entry is that of missing values
@@ -50,7 +49,7 @@ def gradient(name: str) -> str:
     return f"linear-gradient(to right, {stops})"
 
 
-def limits_of(arrays: Sequence[Array]) -> Limits:
+def limits_of(arrays: Iterable[Array]) -> ColourLimits:
     """Return the range of all finite values; of width 1 where they are all equal."""
     parts = [y for x in arrays if (y := finite(np.asarray(x, np.float64))).size]
     low = min((float(x.min()) for x in parts), default=0.0)
@@ -58,7 +57,7 @@ def limits_of(arrays: Sequence[Array]) -> Limits:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def symmetric_limits(arrays: Sequence[Array]) -> Limits:
+def symmetric_limits(arrays: Iterable[Array]) -> ColourLimits:
     """Return a range around zero that contains all finite values."""
     low, high = limits_of([np.zeros(1), *arrays])
     reach = max(abs(low), abs(high))
@@ -82,7 +81,7 @@ def _extent(place: PlotAxes | Cloud) -> tuple[float, float]:
     return x or 1.0, y or 1.0
 
 
-def grid_pixels(values: Array, place: PlotAxes, limits: Limits) -> Bytes:
+def grid_pixels(values: Array, place: PlotAxes, limits: ColourLimits) -> Bytes:
     """Return indices into a colour table: the first axis across, the second one up.
 
     A sphere has longitudes across and the north on top.
@@ -109,7 +108,7 @@ def _coarser(values: Array) -> Array:
     return values
 
 
-def picture(series: CurveSeries, frame: Array, limits: Limits) -> Image.Image:
+def picture(series: CurveSeries, frame: Array, limits: ColourLimits) -> Image.Image:
     """Draw one frame of a function of two axes, or of points in the plane or in space."""
     if isinstance(series.place, Cloud):
         return _cloud(series.place, frame, series.colours, limits)
@@ -118,7 +117,7 @@ def picture(series: CurveSeries, frame: Array, limits: Limits) -> Image.Image:
     return image
 
 
-def _cloud(cloud: Cloud, values: Array, colours: str, limits: Limits) -> Image.Image:
+def _cloud(cloud: Cloud, values: Array, colours: str, limits: ColourLimits) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -126,7 +125,7 @@ def _cloud(cloud: Cloud, values: Array, colours: str, limits: Limits) -> Image.I
     heights = [_height(cloud.points, x, y) for x, y, _ in views]
     figure = Figure(figsize=(CLOUD, sum(heights)), dpi=CLOUD_DPI)
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-    style = {"cmap": colours, "vmin": limits[0], "vmax": limits[1]}
+    style: dict[str, Any] = {"cmap": colours, "vmin": limits[0], "vmax": limits[1]}
     bottom = 1.0
     for (x, y, depth), height in zip(views, heights, strict=True):
         bottom -= height / sum(heights)
@@ -191,7 +190,7 @@ def animation(rows: Sequence[Sequence[Image.Image]], ratio: float) -> bytes:
 
 
 def curves_picture(
-    curves: Sequence[tuple[Array, Array, str]], limits: Limits, ratio: float
+    curves: Sequence[tuple[Array, Array, str]], limits: ColourLimits, ratio: float
 ) -> Image.Image:
     """Draw functions of one variable as a panel of an animation.
 

@@ -10,20 +10,27 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from opdsl.train.report.charts import COLOURS, chart
+from opdsl.train.report.charts import COLOURS
 from opdsl.train.report.markup import image
 from opdsl.train.report.raster import (
-    Limits,
     animation,
     curves_picture,
-    gradient,
     limits_of,
     picture,
-    png,
     shape_of,
     symmetric_limits,
 )
-from opdsl.train.report.series import Array, Cloud, CurveSeries, Film
+from opdsl.train.report.series import Array, Cloud, ColourLimits, CurveSeries, Film
+from opdsl.train.report.tiles import (
+    colour_bar,
+    curve_row,
+    curves_tile,
+    drawn_image,
+    heading_line,
+    image_tile,
+    line_of,
+    tile_row,
+)
 
 STRIP = 6  # frames of a film strip
 ANIMATED = 24  # frames of an animation
@@ -49,6 +56,7 @@ class SampleFigure:
         facts: its error, and the vectors among its inputs: `rel. L2 0.03`, `nu = 0.1`.
         inputs: the channels of the inputs.
         outputs: the channels of the outputs.
+        predictions: the channels of outputs whose truth is not known.
         left_out: how many channels have no room.
     """
 
@@ -56,6 +64,7 @@ class SampleFigure:
     facts: Sequence[str] = ()
     inputs: Sequence[Film] = ()
     outputs: Sequence[OutputFilm] = ()
+    predictions: Sequence[Film] = ()
     left_out: int = 0
 
 
@@ -68,19 +77,27 @@ def sample_html(sample: SampleFigure, *, animated: bool = True) -> str:
     """
     caption = f"<b>{escape(sample.title)}</b>"
     caption += "".join(f"<span>{escape(x)}</span>" for x in sample.facts)
-    alone = [x for x in sample.inputs if len(x.series.frames) == 1]
-    parts = [_tiles([_static(x) for x in alone if x.series.dims > 1])]
-    parts += [_curve_tiles([_static(x) for x in alone if x.series.dims == 1])]
-    parts += [_strip(x) for x in sample.inputs if len(x.series.frames) > 1]
+    parts = [input_tiles(sample.inputs)]
     still = [x for x in sample.outputs if len(x.truth.series.frames) == 1]
     parts += [_still(x) for x in still]
     for output in sample.outputs:
         if len(output.truth.series.frames) > 1:
             parts.append(_moving(output))
             parts.append(_animation(output) if animated else "")
+    if sample.predictions:
+        parts.append(heading_line("predictions, without a truth") + input_tiles(sample.predictions))
     if sample.left_out:
         parts.append(f"<p class='note'>{sample.left_out} further channels are not shown.</p>")
     return f'<figure class="sample"><figcaption>{caption}</figcaption>{"".join(parts)}</figure>'
+
+
+def input_tiles(inputs: Sequence[Film]) -> str:
+    """Show functions in their own colours; those with several frames as film strips."""
+    alone = [x for x in inputs if len(x.series.frames) == 1]
+    parts = [tile_row([_static(x) for x in alone if x.series.dims > 1])]
+    parts += [curve_row([_static(x) for x in alone if x.series.dims == 1])]
+    parts += [_strip(x) for x in inputs if len(x.series.frames) > 1]
+    return "".join(parts)
 
 
 def axes_text(film: Film) -> str:
@@ -100,21 +117,13 @@ def axes_text(film: Film) -> str:
 # ------------------------------------------------------------------------------------ one frame
 
 
-def _tiles(tiles: Sequence[str], name: str = "tiles") -> str:
-    return f'<div class="{name}">{"".join(tiles)}</div>' if tiles else ""
-
-
-def _curve_tiles(tiles: Sequence[str]) -> str:
-    return _tiles(tiles, "curves")
-
-
 def _static(film: Film) -> str:
     """Show a function with one frame, in its own colours."""
     series = film.series
     heading = ", ".join((series.name, *film.labels, *film.cuts))
     if series.dims == 1:
-        return _curves(heading, [(series.name, series.frames[0], TRUTH)], series)
-    return _tile(heading, series, series.frames[0], limits_of(series.frames))
+        return curves_tile(heading, [(series.name, series.frames[0], TRUTH)], series)
+    return image_tile(heading, series, series.frames[0], limits_of(series.frames))
 
 
 def _still(output: OutputFilm) -> str:
@@ -125,18 +134,18 @@ def _still(output: OutputFilm) -> str:
     if truth.dims == 1:
         both = [("truth", truth.frames[0], TRUTH), ("prediction", prediction.frames[0], PREDICTION)]
         tiles = [
-            _curves(output.name, both, truth),
-            _curves(f"error of {output.name}", [("error", error.frames[0], ERROR)], truth),
+            curves_tile(output.name, both, truth),
+            curves_tile(f"error of {output.name}", [("error", error.frames[0], ERROR)], truth),
         ]
-        return _curve_tiles(tiles)
+        return curve_row(tiles)
     limits = limits_of(truth.frames)  # a wild prediction must not hide the truth
     where = "".join(f", {x}" for x in cuts)
     tiles = [
-        _tile(f"{output.name}, truth{where}", truth, truth.frames[0], limits),
-        _tile(f"{output.name}, prediction", prediction, prediction.frames[0], limits),
-        _tile(f"{output.name}, error", error, error.frames[0], symmetric_limits(error.frames)),
+        image_tile(f"{output.name}, truth{where}", truth, truth.frames[0], limits),
+        image_tile(f"{output.name}, prediction", prediction, prediction.frames[0], limits),
+        image_tile(f"{output.name}, error", error, error.frames[0], symmetric_limits(error.frames)),
     ]
-    return _tiles(tiles, "tiles output")
+    return tile_row(tiles, "tiles output")
 
 
 def error_of(output: OutputFilm) -> CurveSeries:
@@ -149,60 +158,6 @@ def error_of(output: OutputFilm) -> CurveSeries:
     return truth._replace(name="error", frames=frames, colours=colours)
 
 
-def _tile(heading: str, series: CurveSeries, frame: Array, limits: Limits) -> str:
-    head = f'<span class="head">{escape(heading)}</span>'
-    content = _image(heading, series, frame, limits) + _bar(series, limits)
-    return f'<div class="tile">{head}{content}</div>'
-
-
-def _image(words: str, series: CurveSeries, frame: Array, limits: Limits) -> str:
-    drawn = png(picture(series, frame, limits))
-    if isinstance(series.place, Cloud):
-        return image(drawn, "png", words, "points")
-    return image(drawn, "png", words, "pixels", f"aspect-ratio:{shape_of(series.place):.4g}")
-
-
-def _bar(series: CurveSeries, limits: Limits) -> str:
-    """Return the colour bar with the numbers at its ends."""
-    low, high = limits
-    ends = f"<span>{low:.3g}</span><span>{high:.3g}</span>"
-    return (
-        f'<div class="bar" style="background:{gradient(series.colours)}"></div>'
-        f'<div class="ends">{ends}</div>'
-    )
-
-
-def _curves(
-    heading: str,
-    curves: Sequence[tuple[str, Array, str]],
-    series: CurveSeries,
-    limits: Limits | None = None,
-) -> str:
-    """Show functions of one variable in one chart."""
-    x, order, name = line_of(series)
-    lines = {k: list(zip(x.tolist(), v[order].tolist(), strict=True)) for k, v, _ in curves}
-    plot = chart(
-        lines,
-        across=name,
-        log=False,
-        limits=limits,
-        colours=[c for _, _, c in curves],
-        legend=len(curves) > 1,
-    )
-    return f'<div class="tile"><span class="head">{escape(heading)}</span>{plot}</div>'
-
-
-def line_of(series: CurveSeries) -> tuple[Array, Array, str]:
-    """Return the coordinates of a curve, the order in which they rise, and their name."""
-    place = series.place
-    if isinstance(place, Cloud):
-        line, name = place.points[:, 0], ""
-    else:
-        line, name = place.lines[0], place.names[0]
-    order = np.argsort(line, kind="stable")
-    return line[order], order, name
-
-
 # ------------------------------------------------------------------------------- several frames
 
 
@@ -210,14 +165,14 @@ def _strip(film: Film) -> str:
     """Show a function at some times beside each other."""
     series = film.series
     kept = _some(len(series.frames), STRIP)
-    heading = _heading(", ".join((series.name, *film.cuts)))
+    heading = heading_line(", ".join((series.name, *film.cuts)))
     if series.dims == 1:
         limits = limits_of(series.frames)
         tiles = [
-            _curves(film.labels[i], [(series.name, series.frames[i], TRUTH)], series, limits)
+            curves_tile(film.labels[i], [(series.name, series.frames[i], TRUTH)], series, limits)
             for i in kept
         ]
-        return heading + _curve_tiles(tiles)
+        return heading + curve_row(tiles)
     limits = limits_of([series.frames[i] for i in kept])
     columns = [(film.labels[i], [(series, series.frames[i], limits)]) for i in kept]
     return heading + _columns(series.name, columns) + _bars([("", series, limits)])
@@ -232,7 +187,7 @@ def _moving(output: OutputFilm) -> str:
     values, errors = limits_of(truth.frames), symmetric_limits(error.frames)
     if truth.dims == 1:
         tiles = [
-            _curves(
+            curves_tile(
                 labels[i],
                 [
                     ("truth", truth.frames[i], TRUTH),
@@ -244,7 +199,7 @@ def _moving(output: OutputFilm) -> str:
             )
             for i in kept
         ]
-        return _heading(heading) + _curve_tiles(tiles)
+        return heading_line(heading) + curve_row(tiles)
     columns = [
         (
             labels[i],
@@ -258,30 +213,26 @@ def _moving(output: OutputFilm) -> str:
     ]
     heading += "; from top to bottom: truth, prediction, error"
     bars = [("truth and prediction", truth, values), ("error", error, errors)]
-    return _heading(heading) + _columns(output.name, columns) + _bars(bars)
-
-
-def _heading(text: str) -> str:
-    return f'<p class="head">{escape(text)}</p>'
+    return heading_line(heading) + _columns(output.name, columns) + _bars(bars)
 
 
 def _columns(
-    name: str, columns: Sequence[tuple[str, Sequence[tuple[CurveSeries, Array, Limits]]]]
+    name: str, columns: Sequence[tuple[str, Sequence[tuple[CurveSeries, Array, ColourLimits]]]]
 ) -> str:
     """Return a film strip: a column for each time, as many in a row as there is room for."""
     parts = []
     for label, cells in columns:
-        images = "".join(_image(f"{name}, {label}", *cell) for cell in cells)
+        images = "".join(drawn_image(f"{name}, {label}", *cell) for cell in cells)
         parts.append(f'<div class="frame"><span class="head">{escape(label)}</span>{images}</div>')
     return f'<div class="strip">{"".join(parts)}</div>'
 
 
-def _bars(bars: Sequence[tuple[str, CurveSeries, Limits]]) -> str:
+def _bars(bars: Sequence[tuple[str, CurveSeries, ColourLimits]]) -> str:
     parts = [
-        f'<div class="tile"><span class="head">{escape(name)}</span>{_bar(series, limits)}</div>'
-        for name, series, limits in bars
+        f'<div class="tile"><span class="head">{escape(name)}</span>{colour_bar(x, limits)}</div>'
+        for name, x, limits in bars
     ]
-    return _tiles(parts)
+    return tile_row(parts)
 
 
 def _animation(output: OutputFilm) -> str:
@@ -319,14 +270,14 @@ def _animation(output: OutputFilm) -> str:
     source = still.partition('src="')[2].partition('"')[0]
     calm = f'<source media="(prefers-reduced-motion: reduce)" srcset="{source}">'
     names = "".join(f"<span>{x}</span>" for x in heads)
-    caption = _heading(f"{words}: animation, the line at the bottom grows with it")
+    caption = heading_line(f"{words}: animation, the line at the bottom grows with it")
     return (
         f'{caption}<div class="film"><div class="heads">{names}</div>'
         f"<picture>{calm}{moving}</picture></div>"
     )
 
 
-def _widened(limits: Limits, prediction: CurveSeries) -> Limits:
+def _widened(limits: ColourLimits, prediction: CurveSeries) -> ColourLimits:
     """Return the range of truth and prediction, at most three times that of the truth."""
     span = limits[1] - limits[0]
     low, high = limits_of([np.asarray(limits), *prediction.frames])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+ColourLimits = tuple[float, float]  # the values at the ends of a colour map
 FLAT = 2  # axes of a grid that a drawing shows
 
 

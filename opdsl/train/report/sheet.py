@@ -19,14 +19,13 @@ from opdsl.train.report.pictures import (
     literal,
     saved,
 )
-from opdsl.train.report.series import Cloud, CurveSeries, PlotAxes
+from opdsl.train.report.series import Cloud, ColourLimits, CurveSeries, PlotAxes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[Any]
-ColourLimits = tuple[float, float]
 
 INK = "#1c2128"
 MISSING = "#d5d8dc"  # values that are not finite

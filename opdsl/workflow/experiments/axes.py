@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from opdsl.diagnostics import Label, OpError, Source, fault
+from opdsl.diagnostics import Diagnostic, Label, OpError, Source, fault
 
 OPTION = "--over"
 SCALES = ("log", "linear")
@@ -104,7 +104,8 @@ def axes_of(over: Sequence[str] | Mapping[str, object]) -> list[SweepAxis]:
     """
     if isinstance(over, Mapping):
         over = [f"{k}={_in_text(v)}" for k, v in over.items()]
-    axes, faults = [], []
+    axes: list[SweepAxis] = []
+    faults: list[Diagnostic] = []
     for text in over:
         try:
             axes.append(parse_axis(text))

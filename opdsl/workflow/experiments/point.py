@@ -12,7 +12,7 @@ from opdsl.diagnostics import OpError
 from opdsl.train.run.folder import ABOUT
 from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.datasets.reading.sources import Sources
-from opdsl.workflow.experiments.scores import score_of
+from opdsl.workflow.experiments.scores import number, score_of
 from opdsl.workflow.experiments.search import SweepValues
 from opdsl.workflow.experiments.sweep_plan import SweepPlan
 from opdsl.workflow.folder.reading import read_about
@@ -116,4 +116,4 @@ def finished_result(folder: Path) -> RunResult | None:
     best = end["best_epoch"] or end.get("epochs")
     errors = next((validation(x) for x in rows if x["epoch"] == best), None)
     score = score_of(errors or {})
-    return RunResult(score, best, round(sum(x.get("seconds") or 0.0 for x in rows), 3))
+    return RunResult(score, best, round(sum(number(x.get("seconds")) or 0.0 for x in rows), 3))

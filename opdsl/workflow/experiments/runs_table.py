@@ -13,9 +13,10 @@ from opdsl.elaborate import models
 from opdsl.files import read_text
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import Param
+from opdsl.train.config.schema import Settings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.train.run.metrics_log import read_metrics, validation
-from opdsl.workflow.experiments.scores import score_of
+from opdsl.workflow.experiments.scores import number, score_of
 from opdsl.workflow.folder.reading import PROGRAM, own_settings, read_about
 
 DEPTH = 3  # folders below the one that is searched: a sweep in a folder of sweeps
@@ -69,7 +70,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunTable:
-    """The runs below a folder.
+    """The runs below a folder; see `opdsl.runs` for an example.
 
     Attributes:
         folder: that was searched.
@@ -83,9 +84,14 @@ class RunTable:
 
     @property
     def differing(self) -> list[str]:
-        """The settings and parameters that have several values, in the order of the runs."""
+        """The settings and parameters that have several values, in the order of the runs.
+
+        A run of an earlier version lacks the settings of later ones, and has their defaults.
+        """
         keys = dict.fromkeys(k for x in self.rows for k in x.settings if k not in PLACES)
-        return [k for k in keys if len({repr(x.settings.get(k)) for x in self.rows}) > 1]
+        usual = dict(Settings().rows())
+        values = {k: {repr(x.settings.get(k, usual.get(k))) for x in self.rows} for k in keys}
+        return [k for k in keys if len(values[k]) > 1]
 
     def sorted_by(self, key: str) -> RunTable:
         """Return the table sorted by `valid`, `test`, `seconds`, `parameters` or `name`."""
@@ -180,7 +186,7 @@ def _row(run: Path) -> RunRow:
     best = end.get("best_epoch")
     scores = [x for row in history if (x := score_of(validation(row) or {})) is not None]
     chosen = next((validation(x) for x in history if x["epoch"] == best), None)
-    tests = [x.get("rel_l2") for x in end.get("tests", []) if isinstance(x, Mapping)]
+    tests = [number(x.get("rel_l2")) for x in end.get("tests", []) if isinstance(x, Mapping)]
     return RunRow(
         folder=run,
         model=str(about.get("model", "")),
@@ -188,11 +194,11 @@ def _row(run: Path) -> RunRow:
         data=str(about.get("data", {}).get("fingerprint", ""))[:8],
         samples=int(about.get("data", {}).get("samples", 0)),
         epoch=history[-1]["epoch"] if history else 0,
-        epochs=int(settings.get("schedule.epochs") or 0),
+        epochs=int(number(settings.get("schedule.epochs")) or 0),
         finished=bool(end),
         valid=score_of(chosen or {}) if chosen else min(scores, default=None),
         test=tests[0] if tests else None,
-        seconds=round(sum(x.get("seconds") or 0.0 for x in history), 3),
+        seconds=round(sum(number(x.get("seconds")) or 0.0 for x in history), 3),
         parameters=_weights(run / WEIGHTS),
     )
 
@@ -219,7 +225,7 @@ def _weights(path: Path) -> int | None:
     try:
         with safe_open(path, "np") as file:
             parts = [file.get_slice(x) for x in file.keys() if x.startswith(MODULE)]  # noqa: SIM118  no dictionary
-            return sum(prod(x.get_shape()) * REALS.get(x.get_dtype(), 1) for x in parts)
+            return sum(int(prod(x.get_shape())) * REALS.get(x.get_dtype(), 1) for x in parts)
     except (OSError, SafetensorError):
         return None
 

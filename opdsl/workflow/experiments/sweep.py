@@ -27,7 +27,13 @@ from opdsl.workflow.experiments.point import train_point
 from opdsl.workflow.experiments.pool import train_in_processes
 from opdsl.workflow.experiments.search import SEARCHES
 from opdsl.workflow.experiments.sweep_plan import PLAN, SweepPlan, checked_plan, read_plan
-from opdsl.workflow.experiments.sweep_state import Report, Sweep, SweepPoint, SweepState, nothing
+from opdsl.workflow.experiments.sweep_state import (
+    PointListener,
+    Sweep,
+    SweepPoint,
+    SweepState,
+    nothing,
+)
 from opdsl.workflow.folder.reading import read_about
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.overrides import settings_in_python
@@ -153,7 +159,7 @@ def run_sweep(
     resume: bool = False,
     sources: Sources | None = None,
     with_tests: bool = True,
-    report: Report = nothing,
+    report: PointListener = nothing,
     warn: Warn = ignore,
 ) -> Sweep:
     """Check every point of a plan, train those that are not trained yet, and test the best.
@@ -182,9 +188,9 @@ def run_sweep(
         helps = (f"go on with it: `opdsl sweep --resume {out}`", "or name another: `--out FOLDER`")
         raise fault("OP0744", message, helps=helps, file=str(out))
     if not known and out.is_dir() and any(out.iterdir()):
-        helps = ("name another: `--out FOLDER`",)
+        another = ("name another: `--out FOLDER`",)
         raise fault(
-            "OP0744", "the folder is not empty and holds no sweep", helps=helps, file=str(out)
+            "OP0744", "the folder is not empty and holds no sweep", helps=another, file=str(out)
         )
     stored = read_plan(out) if known else None
     plan = checked_plan(plan, sources, warn)
@@ -229,6 +235,13 @@ def open_sweep(out: str | os.PathLike[str]) -> Sweep:
 
     Raises:
         OpError: OP0744, the folder is no sweep.
+
+    >>> import numpy as np, opdsl
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> more = {"data": {"a": a, "u": a}, "epochs": 1, "out": FOLDER / "seeds"}
+    >>> sweep = opdsl.sweep(PROGRAM, {"model.width": [2, 4]}, seeds=2, **more)
+    >>> [len(point.results) for point in opdsl.open_sweep(FOLDER / "seeds").points]
+    [2, 2]
     """
     folder = Path(out)
     sweep = SweepState(read_plan(folder), folder, nothing).sweep()

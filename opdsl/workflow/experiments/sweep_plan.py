@@ -13,6 +13,7 @@ from opdsl.compiler import GRAPH_SUFFIX
 from opdsl.diagnostics import Diagnostic, OpError, Source, fault
 from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
+from opdsl.setting import Setting
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.workflow.check import read_source
 from opdsl.workflow.datasets.reading.sources import Sources
@@ -88,7 +89,8 @@ class SweepPlan:
         over = [parse_set(f"{k}={v}", OPTION) for k, v in values.items()]
         source = Source(self.program, self.text)
         folder = Path(self.folder)
-        sets, configs = [*self.sets, *over], list(self.configs)
+        sets: list[str | Setting] = [*self.sets, *over]
+        configs = list(self.configs)
         return open_program(source, folder, model=self.model, sets=sets, configs=configs, warn=warn)
 
     def settings(self, program: Program, seed: int | None = None) -> ResolvedSettings:

@@ -63,7 +63,7 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep and its results.
+    """A sweep and its results; see `opdsl.sweep` for an example.
 
     Attributes:
         folder: of the sweep.
@@ -115,7 +115,7 @@ class Sweep:
         return {"folder": str(self.folder), "points": rows, "tests": [*map(list, self.tests)]}
 
 
-Report: TypeAlias = Callable[[SweepPoint, Sweep], None]
+PointListener: TypeAlias = Callable[[SweepPoint, Sweep], None]
 
 
 def nothing(_point: SweepPoint, _sweep: Sweep) -> None:
@@ -128,7 +128,7 @@ class SweepState:
 
     plan: SweepPlan
     out: Path
-    report: Report
+    report: PointListener
     values: dict[int, SweepValues] = field(default_factory=dict)
     results: dict[tuple[int, int], RunResult] = field(default_factory=dict)
     active: set[tuple[int, int]] = field(default_factory=set)

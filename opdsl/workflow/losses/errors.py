@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import did_you_mean
 from opdsl.ir.spaces import Domain
+from opdsl.ir.steps import Extend
 from opdsl.sampling import points_at_ends
 from opdsl.syntax import tree
 from opdsl.syntax.unparse import expr as text_of
@@ -81,9 +82,7 @@ def error(typing: Typing, expr: tree.Call, name: str) -> TermsValue:
         normalised=normalised,
         masked_by=_masked_by(typing, value, node),
     )
-    text = text_of(expr)
-    if typing.frames and typing.frames[0].source == expr.span.source:
-        text = " ".join(typing.frames[0].text.split())
+    text = " ".join(typing.frames[0].text.split()) if typing.frames else text_of(expr)
     return TermsValue((WeightedTerm(text, 1.0, (), term),))
 
 
@@ -142,6 +141,9 @@ def _refuse_missing(
     if not (domain.regular and domain.dims):
         helps = ("take `rel_l2` or `l2`, which need no grid",)
         raise typing.fail("OP0704", f"{message}, which is no regular grid", expr.span, helps=helps)
+    if kind.domains == "grid" and any(isinstance(s, Extend) for x in domain.parts for s in x.steps):
+        helps = ("crop the function to its declared domain",)
+        raise typing.fail("OP0704", f"{message}, which is an extension", expr.span, helps=helps)
     if kind.domains == "ends" and not axes_with_ends(domain):
         message += ", which has no points at an end of an axis"
         notes = ("periodic axes have no ends, and cell centres do not lie on them",)

@@ -180,9 +180,10 @@ class Typing:
             message, usage = f"`{name}` is called with functions", f"write `{name}(u)`"
             return self.fail("OP0700", message, expr.span, helps=(usage,))
         if self.scopes:
-            arguments = list(self.scopes[-1][0])
+            arguments = sorted(self.scopes[-1][0])
             message = f"`{name}` is no argument of the equation and no constant"
-            return self.fail("OP0700", message, expr.span, helps=did_you_mean(name, arguments))
+            helps = did_you_mean(name, arguments)
+            return self.fail("OP0700", message, expr.span, "not found", helps=helps)
         message = f"`{name}` is no output and no input of `{self.graph.name}`"
         listed = f"outputs: {', '.join(outputs)}; inputs: {', '.join(inputs)}"
         helps = did_you_mean(name, [*outputs, *inputs])

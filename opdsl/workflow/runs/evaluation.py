@@ -28,8 +28,8 @@ from opdsl.workflow.runs.interpolation import (
     missing_interpolations,
 )
 from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.runs.splits import SPLITS
 
-SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
 COLUMNS = {"samples": "samples", "rel_l2": "rel. L2", "rmse": "RMSE", "max_error": "max error"}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from opdsl.diagnostics import Diagnostic, Help
 from opdsl.ir.graph import Graph
 from opdsl.ir.steps import Extend
-from opdsl.workflow.runs.evaluation import SPLITS
 from opdsl.workflow.runs.interpolation import Row, extent_text
+from opdsl.workflow.runs.splits import SPLITS
 
 MARGIN = 0.99  # an interpolation that is less than 1 % better is no reason for a warning
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from opdsl.data.derive.coarsen import Resolution
 from opdsl.diagnostics import fault
 from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
+from opdsl.train.metrics.evaluate import predict, steps_of
+from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors, node_precision_errors
+from opdsl.train.metrics.precision_errors import computed_numbers
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
 from opdsl.workflow.datasets.end_conditions import end_warnings_of
@@ -23,18 +27,22 @@ from opdsl.workflow.datasets.held_out import (
 )
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_path, registered
 from opdsl.workflow.datasets.reading.sources import TEST, Sources, in_memory, not_in_memory, on_disk
-from opdsl.workflow.datasets.reading.streamed import AnySamples
+from opdsl.workflow.datasets.reading.streamed import AnySamples, loaded
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
 from opdsl.workflow.losses.objectives import metrics_of_run
+from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import BandedModel
 from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
-from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
+from opdsl.workflow.runs.evaluation import Report, evaluate_sets
 from opdsl.workflow.runs.interpolation import trained_resolution
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.report import make_report, selection
+from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.runs.splits import SPLITS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from opdsl.ir.graph import Graph
     from opdsl.train.config.schema import Settings
     from opdsl.workflow.runs.run import Run
@@ -50,13 +58,13 @@ def evaluate_run(
     warn: Warn,
 ) -> Report:
     """Measure the errors of a run; see `Run.evaluate`."""
-    graph, settings = run.graph, _here(run)
+    graph, settings = run.graph, settings_here(run)
     if data is None:
-        (held_out, part), sources = _own(run, split), Sources()
+        (held_out, part), sources = own_sets(run, split), Sources()
         resolutions = resolutions or settings.eval.resolutions
         usual = settings.data.resolution
     else:
-        held_out, sources = _held_out(graph, data, split)
+        held_out, sources = given_sets(graph, data, split)
         part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
@@ -75,12 +83,12 @@ def evaluate_run(
     return Report(run.folder, run.epoch, tuple(errors))
 
 
-def _here(run: Run) -> Settings:
+def settings_here(run: Run) -> Settings:
     """Return the settings of a run for the device that it was opened on."""
     return run.settings.model_copy(update={"device": run.device})
 
 
-def _held_out(
+def given_sets(
     graph: Graph, data: TrainingData | Sequence[TrainingData], split: str | None
 ) -> SampleSets:
     """Return where given data sets are; those in memory are registered under a label."""
@@ -98,7 +106,7 @@ def _held_out(
     return held_out, Sources(memory)
 
 
-def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
+def own_sets(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
     """Return the test data of the run, or its validation data without any, and the split.
 
     Args:
@@ -123,6 +131,45 @@ def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
     return [replace(x, split=split) if split else x for x in held_out], split or part
 
 
+def node_errors_of(
+    run: Run, data: TrainingData | Sequence[TrainingData] | None, split: str | None, warn: Warn
+) -> tuple[str, list[NodePrecisionErrors]]:
+    """Measure what each node of a run costs in a narrow precision, on a batch of samples.
+
+    Returns:
+        The samples in words, and the errors of each node, of outputs in physical units.
+
+    Raises:
+        OpError: OP0610 to OP0615, the data are not there or do not fit.
+    """
+    settings, graph = settings_here(run), run.graph
+    (held_out, sources) = (
+        (own_sets(run, split)[0], Sources()) if data is None else given_sets(graph, data, split)
+    )
+    usual = settings.data.resolution if data is None else None
+    binding = binding_of(graph, settings, testing=True, warn=warn)
+    samples = next(iter(read_sets(held_out[:1], (), usual, binding, sources).values()))
+    few = loaded(samples.first(min(settings.batch, len(samples))))
+    module, loop = deepcopy(run.module), loop_of(graph, settings.rollout)
+
+    def outputs(named: Mapping[str, str]) -> Tensor:
+        module.node_precision = named
+        return computed_numbers(
+            predict(
+                module,
+                run.operator.normaliser,
+                few.inputs,
+                device=run.device,
+                loop=loop,
+                steps=steps_of(few.outputs, loop),
+                places=few.model_points,
+            )
+        )
+
+    errors = node_precision_errors([x.node.path for x in module.steps], outputs)
+    return f"{len(few)} samples of {samples.name}", errors
+
+
 def calibrate_run(
     run: Run,
     data: TrainingData,
@@ -143,10 +190,10 @@ def calibrate_run(
         message = "the run has learnt no band, only a prediction"
         helps = ("train a width: `band { of = u width = w }`, and `opdsl train ... --from RUN`",)
         raise fault("OP0604", message, helps=helps, file=str(run.folder))
-    settings = _here(run)
+    settings = settings_here(run)
     band = BandedModel(run.graph, run.module, run.operator.normaliser, settings)
     binding = binding_of(run.graph, settings, warn=warn)
-    (source,), sources = _held_out(run.graph, data, split)
+    (source,), sources = given_sets(run.graph, data, split)
     if split is None:
         source = replace(source, split=None)
     resolution = settings.data.resolution
@@ -157,7 +204,7 @@ def calibrate_run(
         tests = tests_of(run.folder, run.about)
         held_out, sources = [x for x in tests if on_disk(x.path)], Sources()
     else:
-        held_out, sources = _held_out(run.graph, test, None)
+        held_out, sources = given_sets(run.graph, test, None)
         held_out = [replace(x, split=None) for x in held_out]
     sets = read_sets(held_out, (), settings.data.resolution, binding, sources)
     coverage = {k: band.coverage(x, calibration) for k, x in sets.items()}
@@ -177,12 +224,12 @@ def write_report_of(
     run: Run, data: TrainingData | Sequence[TrainingData] | None, out: Path | None, warn: Warn
 ) -> Path:
     """Write the report page of a run anew; see `Run.report`."""
-    settings = _here(run)
+    settings = settings_here(run)
     if data is None:
-        (held_out, _), sources = _own(run, None), Sources()
+        (held_out, _), sources = own_sets(run, None), Sources()
         resolutions: Sequence[int] = settings.eval.resolutions
     else:
-        held_out, sources = _held_out(run.graph, data, None)
+        held_out, sources = given_sets(run.graph, data, None)
         resolutions = ()
     binding = binding_of(run.graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, settings.data.resolution, binding, sources)

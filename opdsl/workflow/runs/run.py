@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
+from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
@@ -35,6 +36,8 @@ from opdsl.workflow.runs.prediction import predict
 
 if TYPE_CHECKING:
     from opdsl.workflow.adapt import Adaptation
+    from opdsl.workflow.compression.compress import Compression
+    from opdsl.workflow.training.progress import Progress
 
 MOST = 100  # characters of a folder in the text of a run
 
@@ -294,6 +297,68 @@ class Run:
 
         return write_report_of(self, data, None if out is None else Path(out), warn)
 
+    def compress(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        factor: str = "tucker",
+        rank: float | int | tuple[int, ...] = 0.1,  # noqa: PYI041  an int is another kind of rank
+        only: Sequence[str] = (),
+        epochs: int | None = None,
+        lr: float | None = None,
+        data: TrainingData | None = None,
+        valid: TrainingData | float | None = None,
+        test: TrainingData | Sequence[TrainingData] | None = None,
+        progress: Progress | None = None,
+        warn: Warn = warn_in_python,
+    ) -> Compression:
+        """Decompose the spectral weights, train a few epochs more, and compare the errors.
+
+        Each dense weight becomes a product of small tensors. The decomposed model is written to
+        `OUT-decomposed`, and the fine-tuned one, which begins with its weights, to `out`.
+
+        Args:
+            out: the folder of the compressed run.
+            factor: `tucker` (HOSVD and HOOI), `cp` (ALS) or `tt` (TT-SVD).
+            rank: the numbers of the factors as a part of those of a dense weight; or the ranks
+                themselves, one whole number for all or one for each.
+            only: paths of layers or of parts of the model, `["repeat.0"]`; all if there are none.
+            epochs: of the fine-tuning, a tenth of those of the run if not given; with 0 there is
+                none, and `out` is the decomposed model.
+            lr: learning rate of the fine-tuning; that of the run if not given.
+            data, valid: to learn from, as for `opdsl.train`; those of the run if not given.
+            test: where errors are measured; the test data of the run if not given, or its
+                validation data if it has no others.
+            progress: called after each epoch, as for `opdsl.train`.
+            warn: receives warnings about the data.
+
+        Raises:
+            OpError: OP0762, no weight can be decomposed; OP0763, factor or rank do not fit; OP0624,
+                the folder is not empty; OP0610, the data are gone.
+
+        >>> import numpy as np, opdsl
+        >>> run = opdsl.open_run(RUN)
+        >>> small = run.compress(FOLDER / "small", factor="tucker", rank=0.5, epochs=0)
+        >>> [x.name for x in small.stages], len(small.layers)
+        (['trained', 'decomposed'], 1)
+        """
+        from opdsl.workflow.compression.compress import compress
+
+        return compress(
+            self,
+            out,
+            factor=factor,
+            rank=rank,
+            only=only,
+            epochs=epochs,
+            lr=lr,
+            data=data,
+            valid=valid,
+            test=test,
+            progress=progress,
+            warn=warn,
+        )
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the run as a published model, which `opdsl.from_pretrained` opens.
 
@@ -392,6 +457,7 @@ def run_of(
         path = content.folder / CALIBRATION
         notes = (f"{path} is of other weights than these, so there is no band; calibrate again",)
         calibration = None
+    module.node_precision = settings.node_precision.of(x.path for x in content.graph.nodes)
     policy.prepare_module(module)
     operator = Operator(module, info.normaliser.to(policy.device, policy.weights))
     operator.eval()
@@ -409,7 +475,7 @@ def run_of(
 
 
 def with_precision(settings: Settings, device: str, precision: str | None) -> Settings:
-    """Return the settings with another precision, after checking its name and that of the device.
+    """Return the settings with another precision, which then is that of all nodes.
 
     Raises:
         OpError: OP0604, there is no device or precision of that name.
@@ -419,7 +485,8 @@ def with_precision(settings: Settings, device: str, precision: str | None) -> Se
     changed_settings = resolve(options).settings
     if precision is None:
         return settings
-    return settings.model_copy(update={"precision": changed_settings.precision})
+    changes = {"precision": changed_settings.precision, "node_precision": NodePrecision()}
+    return settings.model_copy(update=changes)
 
 
 def _with_coordinates(settings: Settings, coordinates: str | None) -> Settings:

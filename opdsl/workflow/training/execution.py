@@ -20,10 +20,12 @@ from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
-from opdsl.train.engine.weight_paths import refuse_unknown_paths
+from opdsl.train.engine.weights.paths import refuse_unknown_paths
+from opdsl.train.loggers import refuse_missing
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
+from opdsl.train.run.log_thread import log_threads
 from opdsl.train.run.trained import load_trained
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.reading.sources import Sources
@@ -42,6 +44,7 @@ from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
+from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of
 from opdsl.workflow.runs.evaluation import (
     evaluate_sets,
@@ -49,7 +52,6 @@ from opdsl.workflow.runs.evaluation import (
     latitude_samplings,
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
@@ -160,6 +162,7 @@ def prepare_run(
         OpError: everything that can be wrong with data, settings and machine.
     """
     settings = resolved.settings
+    refuse_missing(settings.log)
     losses = losses_of(program, settings, loss)
     refuse_missing_truth(program.graph, settings, losses)
     symmetries = declared_symmetries(program.graph, resolved)
@@ -203,6 +206,7 @@ def resume_run(
     if resumable.finished:
         return summary_of(run, resumable.about)
     losses = losses_of(program, resolved.settings, loss)
+    refuse_missing(resolved.settings.log)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
     symmetries = declared_symmetries(program.graph, resolved)
     sets = RunSamples.read(program, settings, resumable.sources, warn, with_tests=with_tests)
@@ -239,7 +243,9 @@ def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
 
 def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
-    return lower(program.graph)
+    module = lower(program.graph)
+    module.node_precision = resolved.settings.node_precision.of(x.path for x in module.graph.nodes)
+    return module
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +283,7 @@ class _Training:
             frozen=self.frozen,
             choice=self.sets.division.choice,
             symmetries=self.symmetries,
-            callbacks=self.callbacks,
+            callbacks=(*self.callbacks, *log_threads(settings.log)),
             objective=None if self.frozen else self.losses.objective,
             expressions=self.losses.metrics,
         )

@@ -23,6 +23,7 @@ from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
 from opdsl.train.engine.symmetries import RandomSymmetries
+from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of, measure
 from opdsl.train.scaling.normalise import Normaliser
@@ -30,6 +31,7 @@ from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.errors import Warn, ignore, warn_in_python
+from opdsl.workflow.losses.run_losses import with_function_name
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.evaluation import grid_axes, latitude_samplings
@@ -136,12 +138,20 @@ def prepare_training(
 
     Raises:
         OpError: as for `opdsl.train`.
+
+    >>> import numpy as np, opdsl
+    >>> a = np.random.default_rng(0).normal(size=(20, 1, 16)).astype("float32")
+    >>> training = opdsl.prepare_training(PROGRAM, data={"a": a, "u": a}, batch=6, epochs=2)
+    >>> training.steps, training.loader.size, training.valid.size
+    (3, 18, 2)
     """
+    settings, loss = with_function_name(settings)
     ready = program_of(program, model, parameters)
     warn(ready.checked.diagnostics)
     sources, places = as_sources(ready.graph, data, valid)
     options = settings_in_python(settings) + settings_in_python({"data": places}, DATA)
-    return prepared_training(ready, resolve_settings(ready, options), sources=sources, warn=warn)
+    resolved = resolve_settings(ready, options)
+    return prepared_training(ready, resolved, sources=sources, warn=warn, loss=loss)
 
 
 def prepared_training(
@@ -151,11 +161,12 @@ def prepared_training(
     source: Path | None = None,
     sources: Sources | None = None,
     warn: Warn = ignore,
+    loss: LossFunction | None = None,
 ) -> PreparedTraining:
     """Prepare training from a program and its settings.
 
     Args:
-        program, resolved, source, sources, warn: as for `begin_run`.
+        program, resolved, source, sources, warn, loss: as for `begin_run`.
 
     Raises:
         OpError: everything that can be wrong with data, settings and machine.
@@ -165,7 +176,7 @@ def prepared_training(
         message = f"nothing says which data `{graph.name}` shall learn from"
         raise fault("OP0602", message, helps=(f"pass them, {EXAMPLE}",), file=program.source.name)
     run = prepare_run(
-        program, resolved, source=source, sources=sources, with_tests=False, warn=warn
+        program, resolved, source=source, sources=sources, with_tests=False, warn=warn, loss=loss
     )
     train, loop = run.sets.division.train, run.sets.loop
     axes, samplings = grid_axes(graph), latitude_samplings(graph)
@@ -180,7 +191,8 @@ def prepared_training(
     )
     seed_everything(settings.seed)
     grids = grids_of(train, {}, {}, loop, axes)
-    step = train_step_of(run.module, settings, grids, loop, run.frozen, statistics)
+    objective = None if run.frozen else run.losses.objective
+    step = train_step_of(run.module, settings, grids, loop, run.frozen, statistics, objective)
     loaders = [
         None if x is None else DeviceLoader.of(x, step.policy, samplings, step.units)
         for x in (train, run.sets.valid)

@@ -14,7 +14,7 @@ from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.workflow.datasets.binding import binding_of
@@ -24,6 +24,7 @@ from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
 from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.errors import Warn, once
+from opdsl.workflow.programs.node_precision import refuse_bad_node_precision
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.runs.bands import refuse_bad_band
 from opdsl.workflow.runs.rollout import loop_of
@@ -58,7 +59,9 @@ class RunSamples:
     ) -> RunSamples:
         """Read the samples, after all checks that need no data; test data only `with_tests`."""
         graph, data, warn = program.graph, settings.data, once(warn)
-        policy_of(settings.precision, device_of(settings.device))
+        refuse_bad_node_precision(graph, settings)
+        device = device_of(settings.device)
+        policy_with_nodes(settings.precision, settings.node_precision, device)
         _refuse_too_large(graph, settings, program.folder, sources)
         loop = loop_of(graph, settings.rollout)
         refuse_bad_band(graph, settings)

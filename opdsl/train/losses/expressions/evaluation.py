@@ -253,14 +253,10 @@ class BatchFunctions:
         if isinstance(value, float):
             assert not isinstance(target, float)
             value = self._like(value, target)
-        if not isinstance(target, float):
+        if not isinstance(target, float) and all_values(target).dim() > 2:
             value = match_packing(value, target)
-            if term.error != "crps":
-                value = (
-                    combined(value, zeros_like(target), torch.add)
-                    if is_smaller(value, target)
-                    else value
-                )
+        if not isinstance(target, float) and term.error != "crps":
+            value = self._like(value, target)
         return value, self._like(target, value)
 
     def _like(self, value: Values | float, like: Values) -> Values:

@@ -30,14 +30,16 @@ class NamedObjective(Objective):
 
     def __call__(self, x: LossInputs) -> LossValue:
         """Return the mean error of a batch; samples count that have a nonzero output."""
-        errors = [self._error(name, grid, x) for name, grid in x.grids.items()]
-        nonzero = [self._nonzero(name, x).any(1) for name in x.grids]
-        counted = int(torch.stack(nonzero).any(0).sum())
+        nonzero = {name: self._nonzero(name, x) for name in x.grids}
+        errors = [
+            self._error(name, grid, x, nonzero[name].flatten()) for name, grid in x.grids.items()
+        ]
+        counted = int(torch.stack([y.any(1) for y in nonzero.values()]).any(0).sum())
         return LossValue(torch.stack(errors).mean(), {}, counted)
 
-    def _error(self, name: str, grid: GridAxes, x: LossInputs) -> Tensor:
+    def _error(self, name: str, grid: GridAxes, x: LossInputs, counted: Tensor) -> Tensor:
         true, weights = x.batch.truth[name], x.batch.weights.get(name)
-        pred, counted = match_packing(x.outputs[name], true), self._nonzero(name, x).flatten()
+        pred = match_packing(x.outputs[name], true)
         if x.loop:
             weights = step_weights(weights, true)
             pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)

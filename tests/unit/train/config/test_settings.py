@@ -77,6 +77,9 @@ def test_every_mistake_is_told_at_once():
     assert [x.code for x in told] == ["OP0603", "OP0604", "OP0604", "OP0604"]
 
 
+EXPRESSION = "an expression such as `rel_l2(u) + 0.1 * rel_h1(u)`"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -85,7 +88,7 @@ def test_every_mistake_is_told_at_once():
         ("optimizer.lr", float("inf"), "a number above 0"),
         ("batch", 2.5, "a whole number from 1"),
         ("batch", True, "a whole number from 1"),
-        ("loss", "h2", "one of h1, h1_spectral, l2"),
+        ("loss", "h2", f"one of h1, h1_spectral, l2 or {EXPRESSION}"),
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),
@@ -185,3 +188,17 @@ def test_validation_data_are_a_word_a_path_or_a_part(value):
 def test_a_part_for_validation_lies_between_nothing_and_everything(value):
     (told,) = faults(give("data.valid", value))
     assert told.helps[-1].text == "it takes a number above 0 below 1 or a text"
+
+
+@pytest.mark.parametrize("loss", ["l2", "mse", "rel_l2(u) + 0.1 * rel_h1(u)", "function(f)"])
+def test_a_loss_is_a_name_or_an_expression(loss):
+    assert resolve([give("loss", loss)]).settings.loss == loss
+
+
+def test_metrics_are_one_expression_or_a_list():
+    assert resolve([give("eval.metrics", "mse(u)")]).settings.eval.metrics == ["mse(u)"]
+    assert (
+        resolve([give("eval.metrics", ["mse(u)", "mae(u)"])]).settings.eval.metrics[1] == "mae(u)"
+    )
+    (fault,) = faults(give("eval.metrics", 3))
+    assert fault.code == "OP0604"

@@ -136,6 +136,7 @@ def test_a_callback_stops_the_run_after_the_epoch(tmp_path):
     settings = quick(6, checkpoint=Checkpoint(every=5))
     _, out = learn(tmp_path / "run", settings, callbacks=[StopAfter(2)])
     assert (out.epochs, out.steps) == (2, 6)
+    assert out.notes == ("the run ends after epoch 2: enough",)
     assert CheckpointStore(tmp_path / "run").load()["step"] == 6
     module, resumed = learn(tmp_path / "run", settings, resume=True)
     whole, _ = learn(tmp_path / "whole", settings)
@@ -227,7 +228,7 @@ def test_a_callback_learns_of_the_error_that_ends_the_run(tmp_path):
 def test_states_of_other_callbacks_are_not_restored(tmp_path):
     learn(tmp_path / "run", callbacks=[Counter()])
     _, out = learn(tmp_path / "run", quick(4), resume=True)
-    assert any("the state of 1 callbacks, and now there are 0" in x for x in out.notes)
+    assert any("the state of 1 callbacks, and now 0 have one" in x for x in out.notes)
 
 
 def test_a_callback_that_refuses_its_state_is_named(tmp_path):

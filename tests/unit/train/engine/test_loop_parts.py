@@ -19,13 +19,13 @@ from opdsl.train.config.schema import (
     Stop,
 )
 from opdsl.train.config.settings import resolve
-from opdsl.train.engine.averages import WeightAverage
 from opdsl.train.engine.fit import fit
+from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch
-from opdsl.train.engine.mode_growth import explaining, grow
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.train_state import RunPosition
-from opdsl.train.engine.training_forward import TrainingForward
+from opdsl.train.engine.weights.averages import WeightAverage
+from opdsl.train.engine.weights.mode_growth import explaining, grow
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.listener import SilentListener
@@ -40,10 +40,14 @@ from tests.unit.train.toy_problem import Toy, quick
 
 @pytest.mark.parametrize("kind", ["ema", "swa"])
 def test_a_mean_of_weights_is_that_of_torch(kind):
-    mean_of = get_ema_multi_avg_fn(0.9) if kind == "ema" else get_swa_multi_avg_fn()
+    def growing(means, values, count):
+        # the decay of TensorFlow's ExponentialMovingAverage with `num_updates`
+        get_ema_multi_avg_fn(min(0.25, (1 + int(count)) / (10 + int(count))))(means, values, count)
+
     module = Toy()
+    mean_of = growing if kind == "ema" else get_swa_multi_avg_fn()
     theirs = AveragedModel(module, multi_avg_fn=mean_of)
-    ours = WeightAverage(Average(kind=kind, decay=0.9, start=0.0), module)
+    ours = WeightAverage(Average(kind=kind, decay=0.25, start=0.0), module)
     for epoch in range(6):
         with torch.no_grad():
             for p in module.parameters():

@@ -11,7 +11,7 @@ from opdsl.train.config.schema import Checkpoint, Normalise, Optimizer, Schedule
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rates import Patience, Plateau, Rate
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.engine.weight_paths import freeze, matches, parameters_of
+from opdsl.train.engine.weights.paths import freeze, matches, parameters_of
 from opdsl.train.losses import LOSSES
 from opdsl.train.losses.objective.named import NamedObjective
 from opdsl.train.metrics.evaluate import grids_of

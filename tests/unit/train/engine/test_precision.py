@@ -116,7 +116,7 @@ def all_tf32():
     ("name", "expected"), [("fp32", "ieee"), ("bf16", "ieee"), ("tf32", "tf32")]
 )
 def test_fp32_is_strict_and_tf32_is_not_and_what_was_set_comes_back(name, expected):
-    with policies(CPU)[name].arithmetic():
+    with policies(torch.device("cuda"))[name].arithmetic():
         assert {x.fp32_precision for x in SWITCHES} == {expected}
     assert {x.fp32_precision for x in SWITCHES} == {"tf32"}
 

@@ -12,7 +12,7 @@ from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.energy_spectrum import grid_spectrum
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.train.metrics.sample_errors import SampleErrors, sample_errors, spectrum_lines
+from opdsl.train.metrics.sample_errors import SetSurvey, sample_errors, spectrum_lines
 from opdsl.train.scaling.normalise import Normaliser
 
 RING = partial(grid_spectrum, axes=GridAxes.unit((True,)))
@@ -82,7 +82,7 @@ def test_a_sample_whose_truth_is_zero_has_no_rank():
     ],
 )
 def test_ranks(errors, ranks):
-    assert SampleErrors(np.array(errors)).ranked() == ranks
+    assert SetSurvey(np.array(errors)).ranked() == ranks
 
 
 def test_the_spectra_are_those_of_truth_prediction_and_their_difference():

@@ -56,11 +56,15 @@ class WeightAverage:
         if not self.count:
             self.values = {k: x.detach().clone() for k, x in weights.items()}
         else:
-            ema, decay = self.settings.kind == "ema", self.settings.decay
-            mean = get_ema_multi_avg_fn(decay) if ema else get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]  # torch leaves them untyped
+            ema = self.settings.kind == "ema"
+            mean = get_ema_multi_avg_fn(self._decay()) if ema else get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]  # torch leaves them untyped
             current = [weights[k].detach() for k in self.values]
             mean([*self.values.values()], current, torch.tensor(self.count))  # torch divides by it
         self.count += 1
+
+    def _decay(self) -> float:
+        """Return the decay of an EMA, which grows: first weights would stay in it for too long."""
+        return min(self.settings.decay, (1 + self.count) / (10 + self.count))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -16,15 +16,15 @@ from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.report.page import write_report
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.division import BY_TEST
-from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 from opdsl.workflow.folder.reading import PROGRAM, read_about
 from opdsl.workflow.folder.writing import REPORT
 from opdsl.workflow.programs.program import used_settings
-from opdsl.workflow.runs.environment import environment, weight_rows
-from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.report.environment import environment, weight_rows
+from opdsl.workflow.report.set_figures import set_figures
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
-from opdsl.workflow.runs.set_figures import set_figures
+from opdsl.workflow.runs.splits import SPLITS
 
 SETS = 3  # test sets of which samples are shown
 HIDDEN = (  # of a row
@@ -74,7 +74,7 @@ def make_report(
     from opdsl.summary.table import certificate_text
 
     settings = resolved.settings
-    some = [x for x in tests.values() if head_of(x).outputs][:SETS]
+    some = list(tests.values())[:SETS]
     return write_report(
         out or run / REPORT,
         title=graph.name,

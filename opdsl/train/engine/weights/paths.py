@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.train.config.optimization import ParameterGroup
+from opdsl.train.config.paths import matches
 from opdsl.train.config.schema import Settings
 
 SHOWN = 8  # parts of the model that a message lists
-
-
-def matches(path: str, name: str) -> bool:
-    """Return whether a path is that of a weight, or of a part of the model that contains it.
-
-    The parts of the path have to stand in the name one behind the other; `*` is for any letters of
-    one part. `lift` matches `u.lift.weight`, `layers*.bias` matches `u.layers2.bias`.
-    """
-    wanted, parts = path.split("."), name.split(".")
-    starts = range(len(parts) - len(wanted) + 1)
-    return any(all(map(fnmatchcase, parts[i:], wanted)) for i in starts)
 
 
 def any_matches(paths: Iterable[str], name: str) -> bool:
@@ -105,12 +94,10 @@ def refuse_unknown(setting: str, paths: Sequence[str], names: Sequence[str]) -> 
 def _unknown(setting: str, path: str, names: Sequence[str]) -> OpError:
     parts = list(dict.fromkeys(part for name in names for part in name.split(".")))
     known = ", ".join(f"`{x}`" for x in parts[:SHOWN]) + (", ..." if len(parts) > SHOWN else "")
+    misspelt = next((x for x in path.split(".") if x not in parts), path)
     return fault(
         "OP0730",
         f"`{setting}` names `{path}`, and no part of the model has such a path",
         notes=(f"one of them is `{names[-1]}`",) if names else ("the model has no weights",),
-        helps=(
-            *did_you_mean(path.rsplit(".", maxsplit=1)[-1], parts),
-            f"parts of paths are {known}",
-        ),
+        helps=(*did_you_mean(misspelt, parts), f"parts of paths are {known}"),
     )

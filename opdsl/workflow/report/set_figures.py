@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
@@ -17,20 +18,19 @@ from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.energy_spectrum import EnergySpectrum, grid_spectrum, sphere_spectrum
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.train.metrics.sample_errors import SampleErrors, sample_errors, spectrum_lines
+from opdsl.train.metrics.sample_errors import SetSurvey, sample_errors, spectrum_lines
 from opdsl.train.report.curves import number
 from opdsl.train.report.page import SetFigures, SpectrumFigure
 from opdsl.train.report.samples import OutputFilm, SampleFigure
+from opdsl.train.report.series import Film
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples, head_of
+from opdsl.workflow.report.functions import INPUT, OUTPUT, channel_films, is_vector, vector_text
 from opdsl.workflow.runs.evaluation import latitude_samplings
-from opdsl.workflow.runs.functions import INPUT, OUTPUT, channel_films, is_vector, vector_text
 from opdsl.workflow.runs.rollout import loop_of
 
 MEASURED = 512  # samples of a set among which the best and the worst are searched
 INPUTS, OUTPUTS = 12, 6  # channels of a sample that are shown
-
-Apply = Callable[[Samples, Rollout | None], FieldValues]
 
 
 def set_figures(
@@ -41,7 +41,7 @@ def set_figures(
     settings: Settings,
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> SetFigures:
-    """Measure the samples of a set, and show three of them.
+    """Measure the samples of a set, and show three of them; the first one where no truth is known.
 
     Args:
         graph: the model.
@@ -51,21 +51,12 @@ def set_figures(
         settings: device, precision, batch and rollout.
         rows: errors on sets, of which those of this one have the errors of each step.
     """
-    errors = measured_errors(graph, module, normaliser, samples, settings)
+    if head_of(samples).outputs:
+        errors = measured_errors(graph, module, normaliser, samples, settings)
+    else:
+        errors = SetSurvey(np.zeros(0))
     ranks = errors.ranked() or {"first": 0}
     few = some_samples(samples, list(ranks.values()))
-
-    def applied(few: Samples, loop: Rollout | None) -> FieldValues:
-        return predict(
-            module,
-            normaliser,
-            few.inputs,
-            device=settings.device,
-            precision=settings.precision,
-            loop=loop,
-            steps=steps_of(few.outputs, loop),
-            places=few.model_points,
-        )
 
     titles = [f"{rank}: sample {i}" for rank, i in ranks.items()]
     facts = [
@@ -74,7 +65,7 @@ def set_figures(
     return SetFigures(
         samples.name,
         remarks=_remarks(samples, errors),
-        samples=sample_figures(graph, settings, few, applied, titles, facts),
+        samples=sample_figures(graph, module, normaliser, settings, few, titles, facts),
         spectra=_spectra(graph, errors),
         steps=_steps(samples, rows),
     )
@@ -86,7 +77,7 @@ def measured_errors(
     normaliser: Normaliser,
     samples: AnySamples,
     settings: Settings,
-) -> SampleErrors:
+) -> SetSurvey:
     """Measure the first samples of a set, as many as pages look at."""
     return sample_errors(
         module,
@@ -108,9 +99,10 @@ def some_samples(samples: AnySamples, rows: Sequence[int]) -> Samples:
 
 def sample_figures(
     graph: Graph,
+    module: nn.Module,
+    normaliser: Normaliser,
     settings: Settings,
     few: Samples,
-    applied: Apply,
     titles: Sequence[str],
     facts: Sequence[Sequence[str]],
 ) -> list[SampleFigure]:
@@ -118,47 +110,78 @@ def sample_figures(
 
     Args:
         graph: the model.
-        settings: with its rollout.
+        module: with the weights of which predictions are shown.
+        normaliser: of its values.
+        settings: device, precision and rollout.
         few: the samples.
-        applied: returns predictions.
         titles: of the samples.
         facts: about each.
     """
     loop = loop_of(graph, settings.rollout)
-    outputs = applied(few, loop)
-    figures = []
-    for i, (title, known) in enumerate(zip(titles, facts, strict=True)):
-        vectors = [vector_text(k, x, i) for k, x in few.inputs.items() if is_vector(x)]
-        inputs = [
-            film
-            for port in graph.inputs
-            if port.name in few.inputs and not is_vector(few.inputs[port.name])
-            for film in channel_films(
-                port,
-                few,
-                few.inputs[port.name],
-                i,
-                timed=bool(loop and loop.timed(port.name, few.inputs[port.name])),
-                colours=INPUT,
-            )
-        ]
-        channels: list[OutputFilm] = []
-        for port in graph.outputs:
-            truth, prediction = few.outputs[port.name], outputs[port.name]
-            if is_vector(truth):
-                vectors.append(vector_text(f"{port.name}, truth:", truth, i).replace(": =", ":"))
-                text = vector_text(f"{port.name}, prediction:", prediction, i)
-                vectors.append(text.replace(": =", ":"))
-                continue
-            show = partial(
-                channel_films, port, few, sample=i, timed=loop is not None, colours=OUTPUT
-            )
-            pairs = zip(show(values=truth), show(values=prediction), strict=True)
+    outputs = predict(
+        module,
+        normaliser,
+        few.inputs,
+        device=settings.device,
+        precision=settings.precision,
+        loop=loop,
+        steps=steps_of(few.outputs, loop),
+        places=few.model_points,
+    )
+    return [
+        _figure(graph, few, outputs, i, loop, title, known)
+        for i, (title, known) in enumerate(zip(titles, facts, strict=True))
+    ]
+
+
+def _figure(
+    graph: Graph,
+    few: Samples,
+    outputs: FieldValues,
+    sample: int,
+    loop: Rollout | None,
+    title: str,
+    facts: Sequence[str],
+) -> SampleFigure:
+    """Return the figure of a sample; outputs without a truth have a prediction only."""
+    texts = [vector_text(k, x, sample) for k, x in few.inputs.items() if is_vector(x)]
+    inputs: list[Film] = []
+    for port in graph.inputs:
+        values = few.inputs.get(port.name)
+        if values is not None and not is_vector(values):
+            timed = bool(loop and loop.timed(port.name, values))
+            inputs += channel_films(port, few, values, sample, timed=timed, colours=INPUT)
+    channels: list[OutputFilm] = []
+    predictions: list[Film] = []
+    for port in graph.outputs:
+        prediction, truth = outputs[port.name], few.outputs.get(port.name)
+        if is_vector(prediction):
+            named = {"truth": truth, "prediction": prediction}
+            texts += [
+                f"{words} {vector_text(port.name, x, sample)}"
+                for words, x in named.items()
+                if x is not None
+            ]
+            continue
+        show = partial(
+            channel_films, port, few, sample=sample, timed=loop is not None, colours=OUTPUT
+        )
+        films = list(show(values=prediction))
+        if truth is None:
+            predictions += films
+        else:
+            pairs = zip(show(values=truth), films, strict=True)
             channels += [OutputFilm(t.series.name, t, p) for t, p in pairs]
-        hidden = max(0, len(inputs) - INPUTS) + max(0, len(channels) - OUTPUTS)
-        shown = inputs[:INPUTS], channels[:OUTPUTS]
-        figures.append(SampleFigure(title, (*known, *vectors), *shown, hidden))
-    return figures
+    parts = ((inputs, INPUTS), (channels, OUTPUTS), (predictions, OUTPUTS))
+    hidden = sum(max(0, len(x) - most) for x, most in parts)
+    return SampleFigure(
+        title,
+        (*facts, *texts),
+        inputs[:INPUTS],
+        channels[:OUTPUTS],
+        predictions[:OUTPUTS],
+        hidden,
+    )
 
 
 def spectra_of(graph: Graph) -> dict[str, EnergySpectrum]:
@@ -179,21 +202,22 @@ def _spectrum(space: Space) -> EnergySpectrum | None:
     return partial(grid_spectrum, axes=GridAxes(domain.periodic, lengths, domain.samplings))
 
 
-def _spectra(graph: Graph, errors: SampleErrors) -> list[SpectrumFigure]:
-    domains = {x.name: x.space.domain for x in graph.outputs}
-    waves = "wave number, in waves per length of the longest axis"
-    return [
-        SpectrumFigure(
-            name,
-            "degree" if domains[name].kind == "sphere" else waves,
-            spectrum_lines(x),
-        )
-        for name, x in errors.spectra.items()
-    ]
+def _spectra(graph: Graph, errors: SetSurvey) -> list[SpectrumFigure]:
+    words = wave_words(graph)
+    return [SpectrumFigure(k, words[k], spectrum_lines(x)) for k, x in errors.spectra.items()]
 
 
-def _remarks(samples: AnySamples, errors: SampleErrors) -> list[str]:
+def wave_words(graph: Graph) -> dict[str, str]:
+    """Return for each output what its wave numbers are."""
+    on_grid = "wave number, in waves per length of the longest axis"
+    spheres = {x.name for x in graph.outputs if x.space.domain.kind == "sphere"}
+    return {x.name: "degree" if x.name in spheres else on_grid for x in graph.outputs}
+
+
+def _remarks(samples: AnySamples, errors: SetSurvey) -> list[str]:
     count, total = len(errors.rel_l2), len(samples)
+    if not count:
+        return ["The data have no truth; the first sample is shown."]
     names = list(head_of(samples).outputs)
     mean = "" if len(names) == 1 else ", the mean over the outputs"
     among = f"the first {count} of {total}" if count < total else f"all {total}"

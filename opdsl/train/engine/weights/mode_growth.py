@@ -25,7 +25,7 @@ class LimitsModesOfModel(Protocol):
 
 
 @runtime_checkable
-class HasGradientByMode(Protocol):
+class GradientByModeOfModel(Protocol):
     """A module that tells the gradients of its Fourier modes apart."""
 
     def gradient_by_mode(self) -> Tensor | None:
@@ -70,7 +70,7 @@ def count_gradient(plan: Incremental, module: nn.Module, at: RunPosition) -> Non
 
 
 def _gradient(module: nn.Module) -> Tensor | None:
-    return module.gradient_by_mode() if isinstance(module, HasGradientByMode) else None
+    return module.gradient_by_mode() if isinstance(module, GradientByModeOfModel) else None
 
 
 def grow(plan: Incremental, at: RunPosition, limit: int | None, loss: float | None) -> None:

@@ -42,19 +42,19 @@ def channel_films(
     domain = port.space.domain
     place = _place(domain, samples, sample, frames.shape[2:])
     labels = [f"step {i + 1}" for i in range(len(frames))] if timed else []
-    for channel, name in enumerate(channel_names(port)[: frames.shape[1]]):
+    for channel, name in enumerate(channel_names(port, frames.shape[1])):
         yield film(CurveSeries(name, list(frames[:, channel]), place, colours), labels)
 
 
-def channel_names(port: Port) -> list[str]:
-    """Return a name for each channel: `v.vx`, or `a[0]` where the program names none."""
+def channel_names(port: Port, count: int) -> list[str]:
+    """Return names of `count` channels: `v.vx`, or `a[0]` where the program names none."""
     space = port.space
-    if space.components:
+    if space.components and len(space.components) == count:
         names = [f"{port.name}.{x}" for x in space.components]
-    elif space.channels == 1:
+    elif count == 1:
         names = [port.name]
     else:
-        names = [f"{port.name}[{i}]" for i in range(int(space.channels))]
+        names = [f"{port.name}[{i}]" for i in range(count)]
     return [f"|{x}|" for x in names] if space.complex else names
 
 
@@ -118,4 +118,5 @@ def _degrees(sphere: Domain, axis: int, n: int) -> Array:
     if axis == 1:
         return 360 * np.arange(n) / n
     cosines, _ = latitudes(n, sphere.sampling or "equiangular")
-    return 90 - np.degrees(np.arccos(cosines.numpy().clip(-1, 1)))
+    degrees: Array = 90 - np.degrees(np.arccos(cosines.numpy().clip(-1, 1)))
+    return degrees

@@ -11,7 +11,7 @@ from torch import nn
 from opdsl.diagnostics import fault
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.weight_paths import any_matches, refuse_unknown_paths
+from opdsl.train.engine.weights.paths import any_matches, refuse_unknown_paths
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""Optimizers of torch with what they lack, for the entries of `opdsl.train.optimizers`."""

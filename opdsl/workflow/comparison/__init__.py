@@ -1,0 +1,1 @@
+"""Comparison of trained runs: their settings, programs, errors, costs, curves and pictures."""

@@ -1,0 +1,1 @@
+"""Compress a trained model: its spectral weights as products of small tensors."""
