@@ -38,7 +38,8 @@ def dense_weights(layer: Layer) -> list[Tensor]:
 
 
 def _has_real_weights(layer: SpectralConv | SphericalConv) -> bool:
-    return isinstance(layer, SphericalConv) and layer.real
+    """Return whether R is real; that of exponentials is complex, also for real functions."""
+    return hasattr(layer, "by") and layer.real  # harmonics have a matrix `by` degree, mode or all
 
 
 def factored_weights(layer: Layer) -> Sequence[Factored]:
