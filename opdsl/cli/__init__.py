@@ -80,6 +80,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "compare": "compare.command",
+    "adapt": "adapt.command",
     "calibrate": "calibrate.command",
     "compress": "compress.command",
     "publish": "publish.command",

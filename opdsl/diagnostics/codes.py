@@ -198,6 +198,12 @@ CODES: dict[str, Code] = {
     "OP0707": Code("a function of Python is no loss", "python-loss"),
     "OP0708": Code("an equation cannot be used", "equation"),
     "OP0709": Code("the loss of a run has to be passed again", "missing-loss"),
+    # equations, adaptive weights, adaptation
+    "OP0720": Code("the domain has no such derivative", "physics-derivative", Exit.DATA),
+    "OP0721": Code("a function does not depend on the coordinates of its points", "no-coordinates"),
+    "OP0722": Code("a run without solutions needs the truth", "missing-truth"),
+    "OP0723": Code("adaptive weights of a loss with one term", "balance"),
+    "OP0724": Code("no equation to adapt a run by", "no-equation"),
     # publishing, compression, precision of nodes
     "OP0760": Code("this folder is not a published model", "not-published", Exit.USAGE),
     "OP0761": Code("a published file differs from its hash", "changed-file", Exit.FAILED),

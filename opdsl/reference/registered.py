@@ -112,7 +112,7 @@ def registered_page() -> str:
         if inside:
             parts += [f"## {kind.title}", kind.usage, *map(_section, inside)]
     return page(
-        "# Data formats, losses, optimizers, generators",
+        "# Data formats, losses, optimizers, loggers, generators",
         "Other packages can add members through entry points; "
         "[CONTRIBUTING.md](../../CONTRIBUTING.md) has a recipe for each kind.",
         *parts,

@@ -91,7 +91,7 @@ def test_processes_end_when_the_sweep_is_killed(folder):
     until((folder / "s" / "0001" / "metrics.jsonl").exists)
     left = children(process)
     process.kill()
-    process.wait()
+    process.communicate()
     until(lambda: not any(is_alive(x) for x in left))
     assert list((folder / "s" / "0001" / "checkpoints").iterdir())  # its state is saved
 

@@ -8,6 +8,7 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
+from tests.e2e.command_line import good
 
 PROGRAM = """
 edition 2026
@@ -100,6 +101,50 @@ def test_a_resumed_run_with_adaptive_weights_equals_a_whole_one_to_the_bit(tmp_p
     assert [x["weights"] for x in rows[0]] == [x["weights"] for x in rows[1]]
     assert sum(rows[0][-1]["weights"].values()) == pytest.approx(2)
     assert rows[0][-1]["weights"]["rel_l2(u)"] != 1
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that has learnt little, from data and the equation."""
+    text = program("rel_l2(u) + 0.1 * mse(poisson(u, f))", "", "", 1, ADAM, 8)
+    return opdsl.train(text, data=samples(20), out=tmp_path_factory.mktemp("adapt") / "run")
+
+
+def test_a_run_is_adapted_to_an_instance_by_its_equation(trained):
+    truth, weights = samples(2, 9), [x.clone() for x in trained.module.parameters()]
+    adapted = trained.adapt({"f": truth["f"]}, steps=200, lr=0.05)
+    assert adapted.terms == ("mse(poisson(u, f))",)
+    assert all(b < 1e-2 * a for a, b in zip(adapted.before, adapted.after, strict=True))
+    found = adapted.outputs["u"].numpy()
+    found = found - found.mean(-1, keepdims=True)
+    distance = np.linalg.norm(found - truth["u"]) / np.linalg.norm(truth["u"])
+    assert distance < 0.1 * error(trained)
+    for a, b in zip(weights, trained.module.parameters(), strict=True):
+        assert torch.equal(a, b)  # the run itself stays
+    last = torch.as_tensor(adapted.run.predict(truth["f"][1:]))
+    assert torch.allclose(last, adapted.outputs["u"][1:])
+
+
+def test_adapt_writes_the_predictions(trained, tmp_path):
+    np.savez(tmp_path / "new.npz", f=samples(2, 4)["f"])
+    command = ["adapt", trained.folder, "-i", tmp_path / "new.npz", "--steps", "3"]
+    for name in ("out.npz", "out.h5"):
+        good(*command, "-o", tmp_path / name)
+    text = good(*command, "-o", tmp_path / "third.npz", "--loss", "mse(u - f)").stdout
+    assert text.startswith("loss  mse(u - f)\nsample 0  ")
+    assert np.load(tmp_path / "out.npz")["u"].shape == (2, 1, 16)
+    read = opdsl.open_dataset(tmp_path / "out.h5").values["u"]
+    assert np.asarray(read).ravel() == pytest.approx(np.load(tmp_path / "out.npz")["u"].ravel())
+
+
+@pytest.mark.parametrize(
+    ("loss", "code", "words"),
+    [("rel_l2(u)", "OP0724", "without the truth"), ("mse(v)", "OP0700", "`v`")],
+)
+def test_adapt_refuses_a_loss_without_an_equation(trained, loss, code, words):
+    with pytest.raises(OpError, match=code) as raised:
+        trained.adapt({"f": samples(1)["f"]}, loss=loss)
+    assert words in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ train M {
   optimizer radam { lr = 1e-2 betas = [0.8, 0.9] }
   schedule constant { epochs = 2 }
   batch = 4
+  log = text_lines
 }
 """
 
@@ -117,7 +118,7 @@ def write_table(path):
 def test_the_page_has_a_file_for_each_entry_point():
     modules = {x.partition(":")[0] for group in entry_points().values() for x in group.values()}
     assert {f"{x.replace('.', '/')}.py" for x in modules} <= FILES.keys()
-    assert len(entry_points()) == 6
+    assert len(entry_points()) == 7
 
 
 def test_the_block_is_used(opdsl_with):
@@ -137,7 +138,7 @@ def test_the_check_is_used(opdsl_with, tmp_path):
     assert opdsl_with("check", "--strict", "noisy.op").returncode != 0
 
 
-def test_the_format_the_loss_and_the_optimizer_are_used(opdsl_with, tmp_path):
+def test_the_format_the_loss_the_optimizer_and_the_logger_are_used(opdsl_with, tmp_path):
     write_table(tmp_path / "samples.txt")
     shown = opdsl_with("data", "show", "samples.txt")
     assert shown.returncode == 0, shown.stderr
@@ -146,6 +147,12 @@ def test_the_format_the_loss_and_the_optimizer_are_used(opdsl_with, tmp_path):
     settings = (tmp_path / "run/settings.yaml").read_text()
     assert "loss: l1" in settings
     assert "kind: radam" in settings
+    lines = [x.split() for x in (tmp_path / "run/numbers.txt").read_text().splitlines()]
+    steps = [x for x in lines if x[1] == "step/loss"]
+    assert [int(x[0]) for x in steps] == [1, 2, 3, 4, 5, 6]
+    rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    errors = [float(x[2]) for x in lines if x[1] == "valid/rel_l2"]
+    assert errors == [x["valid"]["rel_l2"] for x in rows]
     refused = opdsl_with("train", "model.op", "--set", "optimizer.momentum=0.5", "--out", "other")
     assert "OP0603" in refused.stderr + refused.stdout
 

@@ -166,7 +166,10 @@ def test_another_package_adds_one_of_each(tmp_path):
     assert done.stdout.splitlines() == [
         "False squared rmsprop",
         "0.5",
-        "did you mean `squared`? | it takes one of h1, h1_spectral, l2, squared",
+        (
+            "did you mean `squared`? | it takes one of h1, h1_spectral, l2, squared "
+            "or an expression such as `rel_l2(u) + 0.1 * rel_h1(u)`"
+        ),
         "[[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]",
         "their text",
         "['`DarcyFNO` is looked at']",

@@ -60,11 +60,11 @@ def _open(run: LoggedRun) -> LogSink:
 
 
 LOGGER = LoggerEntry(
-    """A run of the experiment `opdsl` (`MLFLOW_EXPERIMENT_NAME`) at `MLFLOW_TRACKING_URI`; without
-    it in `mlflow.db` of the working directory, or in `mlruns` where the packages of a database are
-    not installed.
+    description="""A run of the experiment `opdsl` (`MLFLOW_EXPERIMENT_NAME`) at
+    `MLFLOW_TRACKING_URI`; without it in `mlflow.db` of the working directory, or in `mlruns` where
+    the packages of a database are not installed.
     """,
-    "mlflow",
-    "mlflow",
-    _open,
+    package="mlflow",
+    extra="mlflow",
+    open=_open,
 )

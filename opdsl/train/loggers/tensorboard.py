@@ -37,10 +37,10 @@ def _open(run: LoggedRun) -> LogSink:
 
 
 LOGGER = LoggerEntry(
-    """Event files in the folder `tensorboard` of the run; `tensorboard --logdir runs` shows all
-    runs below `runs`.
+    description="""Event files in the folder `tensorboard` of the run; `tensorboard --logdir runs`
+    shows all runs below `runs`.
     """,
-    "tensorboard",
-    "tensorboard",
-    _open,
+    package="tensorboard",
+    extra="tensorboard",
+    open=_open,
 )

@@ -40,10 +40,11 @@ def _open(run: LoggedRun) -> LogSink:
 
 
 LOGGER = LoggerEntry(
-    """A run in the folder `wandb` of the working directory (or `WANDB_DIR`), offline, which `wandb
-    sync` uploads; `WANDB_MODE=online` sends it at once. `WANDB_PROJECT` names the project.
+    description="""A run in the folder `wandb` of the working directory (or `WANDB_DIR`), offline,
+    which `wandb sync` uploads; `WANDB_MODE=online` sends it at once. `WANDB_PROJECT` names the
+    project.
     """,
-    "wandb",
-    "wandb",
-    _open,
+    package="wandb",
+    extra="wandb",
+    open=_open,
 )

@@ -96,7 +96,7 @@ class PointCalculus:
         if not self.packed:
             return (u * weights).sum(-1) / weights.sum(-1)
         sizes = [len(x) for x in self.coordinates]
-        pairs = zip(u.split(sizes, -1), weights.split(sizes, -1), strict=True)
+        pairs = zip(torch.split(u, sizes, -1), torch.split(weights, sizes, -1), strict=True)
         return torch.cat([(x * w).sum(-1) / w.sum(-1) for x, w in pairs])
 
     def integrate(self, u: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class PointCalculus:
         if not self.packed:
             return (u * weights).sum(-1)
         sizes = [len(x) for x in self.coordinates]
-        return torch.cat([x.sum(-1) for x in (u * weights).split(sizes, -1)])
+        return torch.cat([x.sum(-1) for x in torch.split(u * weights, sizes, -1)])
 
     def _gradients(self, u: Tensor) -> Tensor:
         """Return the derivatives by all coordinates, (batch, channels, n, d)."""

@@ -15,7 +15,7 @@ from opdsl.train.loggers import LOGGERS, LoggedRun, LoggerEntry
 from opdsl.train.run.metrics_log import MetricsRow
 
 CAPACITY = 10_000  # waiting steps and rows, of which the oldest is dropped for a new one
-PATIENCE = 30.0  # seconds for what is left at the end of a run
+PATIENCE = 60.0  # seconds for what is left at the end of a run
 AFTER_ERROR = 5.0  # the same where the run ends by an error
 
 

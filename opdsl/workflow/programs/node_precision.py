@@ -33,7 +33,7 @@ def refuse_bad_node_precision(graph: Graph, settings: Settings) -> None:
                 )
                 listed = (f"nodes are {', '.join(f'`{x}`' for x in nodes[:SHOWN])} ...",)
                 parts = sorted({y for x in nodes for y in x.split(".")})
-                helps = did_you_mean(path, [*nodes, *parts]) or (
+                near = did_you_mean(path, [*nodes, *parts]) or (
                     "`opdsl summary --precision --by-node` lists all of them",
                 )
-                raise fault("OP0764", message, notes=listed, helps=helps, file=graph.name)
+                raise fault("OP0764", message, notes=listed, helps=near, file=graph.name)

@@ -13,7 +13,7 @@ from opdsl.train.config.settings import ResolvedSettings
 from opdsl.workflow.programs.program import used_settings
 from opdsl.workflow.publishing.manifest import FileHash
 from opdsl.workflow.report.run_report import selection
-from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.splits import SPLITS
 
 DIAGRAM = "diagram.svg"
 HEADS = {

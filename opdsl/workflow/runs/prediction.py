@@ -228,7 +228,7 @@ def predict_file(
     steps = steps or run.settings.rollout
     size = batch or run.settings.batch
     binding = _binding(run, steps, warn)
-    data = _stream(run, source, split, size, binding.data_map)
+    data = stream_inputs(run, source, split, size, binding.data_map)
     fields, parts = peek(data.pieces)
     times = _step_times(run, steps, next(iter(fields.times.values()), None)) if steps else None
     predictions = _predicted(run, parts, binding, steps, batch=size, tile=tile)
@@ -251,7 +251,7 @@ def _binding(run: Run, steps: int | None, warn: Warn) -> Binding:
     return replace(binding, steps=TimeSteps(steps) if steps else None)
 
 
-def _stream(run: Run, source: str, split: str | None, size: int, data_map: DataMap) -> Stream:
+def stream_inputs(run: Run, source: str, split: str | None, size: int, data_map: DataMap) -> Stream:
     """Open the inputs of a data set, as the program maps its arrays or by its layout."""
     mapped = data_map.open(source, split, inputs=True)
     if mapped is not None:

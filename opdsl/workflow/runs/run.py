@@ -35,6 +35,7 @@ from opdsl.workflow.runs.operator import Operator
 from opdsl.workflow.runs.prediction import predict
 
 if TYPE_CHECKING:
+    from opdsl.workflow.adapt import Adaptation
     from opdsl.workflow.compression.compress import Compression
     from opdsl.workflow.training.progress import Progress
 
@@ -180,6 +181,41 @@ class Run:
         from opdsl.workflow.runs.measurements import evaluate_run
 
         return evaluate_run(self, data, resolutions, split, warn)
+
+    def adapt(
+        self,
+        data: TrainingData,
+        *,
+        loss: str | None = None,
+        steps: int = 100,
+        lr: float = 1e-3,
+        warn: Warn = warn_in_python,
+    ) -> Adaptation:
+        """Fine-tune the model on each input by the equations of its loss, and predict it.
+
+        No solution is needed: terms that compare with the truth are left out. Each sample begins
+        with the weights of the run, which stay as they are.
+
+        Args:
+            data: a file, or functions by the names of the inputs, (samples, channels, *grid).
+            loss: an expression; the loss of the run if not given.
+            steps: of Adam, for each sample.
+            lr: the learning rate at the start; it falls to 0 as a cosine.
+            warn: receives warnings about the data; they are issued as `OpWarning` if not given.
+
+        Raises:
+            OpError: OP0610 to OP0615, the inputs do not fit; OP0620, the loss is not finite; OP0700
+                to OP0708, the expression is wrong; OP0724, no term can do without the truth.
+
+        >>> import numpy as np, opdsl
+        >>> f = np.random.default_rng(0).normal(size=(2, 1, 16)).astype("float32")
+        >>> adapted = opdsl.open_run(RUN).adapt({"a": f}, loss="mse(u - a)", steps=5)
+        >>> adapted.after[0] < adapted.before[0]
+        True
+        """
+        from opdsl.workflow.adapt import adapt
+
+        return adapt(self, data, loss=loss, steps=steps, rate=lr, warn=warn)
 
     def calibrate(
         self,

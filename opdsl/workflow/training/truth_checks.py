@@ -30,12 +30,12 @@ def refuse_missing_truth(graph: Graph, settings: Settings, losses: RunLosses) ->
     name = min(absent)
     if everything and not losses.terms:
         message = f"`loss = {settings.loss}` needs a truth, and `data.fields.{name} = none`"
-        helps = ("take an equation as the loss: `loss = mse(poisson(u, f))`",)
-        raise fault("OP0722", message, helps=helps)
+        equation = "take an equation as the loss: `loss = mse(poisson(u, f))`"
+        raise fault("OP0722", message, helps=(equation,))
     if everything and settings.rollout is not None:
         message = f"`rollout` takes its steps from the truth, and `data.fields.{name} = none`"
-        helps = ("let the model have an axis of time: `domain T = interval(t: 0..1)`",)
-        raise fault("OP0722", message, helps=helps)
+        axis = "let the model have an axis of time: `domain T = interval(t: 0..1)`"
+        raise fault("OP0722", message, helps=(axis,))
     if everything and not isinstance(settings.data.valid, str):
         message = f"`data.valid = {settings.data.valid:g}` divides samples that have no truth"
         helps = ("name a file with solutions: `valid = PATH`", "or leave `valid` out")

@@ -188,3 +188,17 @@ def test_validation_data_are_a_word_a_path_or_a_part(value):
 def test_a_part_for_validation_lies_between_nothing_and_everything(value):
     (told,) = faults(give("data.valid", value))
     assert told.helps[-1].text == "it takes a number above 0 below 1 or a text"
+
+
+@pytest.mark.parametrize("loss", ["l2", "mse", "rel_l2(u) + 0.1 * rel_h1(u)", "function(f)"])
+def test_a_loss_is_a_name_or_an_expression(loss):
+    assert resolve([give("loss", loss)]).settings.loss == loss
+
+
+def test_metrics_are_one_expression_or_a_list():
+    assert resolve([give("eval.metrics", "mse(u)")]).settings.eval.metrics == ["mse(u)"]
+    assert (
+        resolve([give("eval.metrics", ["mse(u)", "mae(u)"])]).settings.eval.metrics[1] == "mae(u)"
+    )
+    (fault,) = faults(give("eval.metrics", 3))
+    assert fault.code == "OP0604"
