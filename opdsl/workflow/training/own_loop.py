@@ -22,7 +22,7 @@ from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.engine.symmetries import RandomSymmetries
+from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of, measure
