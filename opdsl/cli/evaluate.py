@@ -46,7 +46,8 @@ def command(
     Example: opdsl evaluate runs/darcy --resolutions 33,65,129
     """
     sizes = parsed(resolutions) if resolutions is not None else []
-    from opdsl.cli.results import metrics_table, node_errors_text
+    from opdsl.cli.node_precision import node_errors_text
+    from opdsl.cli.results import metrics_table
     from opdsl.workflow.runs.measurements import node_errors_of
     from opdsl.workflow.runs.run import open_run
 

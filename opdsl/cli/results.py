@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opdsl.cli.console import table
 from opdsl.workflow.runs.interpolation import interpolated_heading, missing_interpolations
 from opdsl.workflow.runs.splits import SPLITS
-
-if TYPE_CHECKING:
-    from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors
 
 HEADS = {
     "set": "test set",
@@ -58,20 +55,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def node_errors_text(nodes: Sequence[NodePrecisionErrors], what: str) -> str:
-    """Return the table of what each node costs in a narrow precision.
-
-    Args:
-        nodes: with their errors.
-        what: weights and inputs in words.
-    """
-    names = list(dict.fromkeys(y for x in nodes for y in x.errors))
-    rows: list[tuple[str, ...]] = [("  node", *names)]
-    rows += [
-        (f"  {x.path}", *(f"{x.errors[y]:.1e}" if y in x.errors else "-" for y in names))
-        for x in nodes
-    ]
-    head = f"one node in a narrow precision  relative distance from fp32, {what}"
-    return "\n".join([head, table(rows, left=1)])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opdsl.cli.console import UNKNOWN_WIDTH, UsageError, result, show_json, table, width
+from opdsl.cli.node_precision import node_errors_text
 from opdsl.cli.options import Json, Model, Parameters, Spec
-from opdsl.cli.results import node_errors_text
 
 if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost, UnitCost

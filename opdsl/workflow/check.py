@@ -66,6 +66,7 @@ def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnost
     settings = train_settings(checked)
     if not settings:
         return  # the models of the settings take a while to import
+    from opdsl.train.config.loss_section import is_registered
     from opdsl.train.config.settings import resolve
 
     try:
@@ -84,7 +85,7 @@ def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnost
             from opdsl.workflow.programs.node_precision import refuse_bad_node_precision
 
             refuse_bad_node_precision(graph, given)
-        if any(x.path in {("loss",), ("eval", "metrics")} for x in settings):
+        if given.eval.metrics or not is_registered(given.loss):
             from opdsl.workflow.losses.terms import typed_losses
 
             typed_losses(graph, given, checked.file, folder)

@@ -13,7 +13,6 @@ from pydantic_core import CoreSchema
 
 from opdsl.train.config.section import MemberOf
 from opdsl.train.losses import LOSSES
-from opdsl.train.losses.expressions.catalogue import ERRORS
 
 EXAMPLE = "rel_l2(u) + 0.1 * rel_h1(u)"
 FUNCTION = re.compile(r"function\((\w+)\)")  # of a loss that is a function of Python
@@ -31,7 +30,7 @@ class LossName(MemberOf):
         return {"anyOf": [names, {"type": "string", "pattern": r"\(", "words": words}]}
 
     def _refuse_unknown(self, name: str) -> str:
-        if "(" in name or name in ERRORS:
+        if "(" in name or _is_error(name):
             return str(name)
         return super()._refuse_unknown(name)
 
@@ -44,7 +43,16 @@ def function_name(loss: str) -> str | None:
 
 def is_registered(loss: str) -> bool:
     """Return whether a loss is a name that is no expression: `l2`, or one of another package."""
-    return loss.isidentifier() and (loss in LOSSES.names() or loss not in ERRORS)
+    return loss.isidentifier() and (loss in LOSSES.names() or not _is_error(loss))
+
+
+def _is_error(name: str) -> bool:
+    """Return whether a name is that of an error of expressions and of no loss."""
+    if name in LOSSES.names():
+        return False
+    from opdsl.train.losses.expressions.catalogue import ERRORS  # on the way of `check`
+
+    return name in ERRORS
 
 
 def _texts(value: Any) -> Any:
