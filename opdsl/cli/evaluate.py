@@ -48,7 +48,7 @@ def command(
     sizes = parsed(resolutions) if resolutions is not None else []
     from opdsl.cli.results import metrics_table, node_errors_text
     from opdsl.workflow.runs.measurements import node_errors_of
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(
         run, last=last, device=device or "auto", precision=precision, coordinates=coordinates
