@@ -14,7 +14,7 @@ from opdsl.cli.options import Json
 def command(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN ...", help="The folders of runs.", show_default=False),
+        typer.Argument(metavar="RUN", help="The folders of runs, two or more.", show_default=False),
     ],
     out: Annotated[
         Path | None,

@@ -35,11 +35,10 @@ from opdsl.lower.precision_mix import PrecisionMix
 from opdsl.lower.recompute import Wanted, segments
 from opdsl.lower.run_weights import NORMALISER, refuse_weights_of_run
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
-from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
-from opdsl.nn.spectral.mode_gradients import gradient_by_mode
+from opdsl.nn.spectral.mode_limits import gradient_by_mode, greatest_modes, limit_modes
 
 CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
 
@@ -163,8 +162,7 @@ class OperatorModule(Branch):
     @property
     def greatest_modes(self) -> int:
         """Greatest frequency for which a spectral convolution has weights; 0 if there is none."""
-        layers = (x for x in self.modules() if isinstance(x, LimitsModes))
-        return max((m for x in layers for m in x.modes), default=0)
+        return greatest_modes(self)
 
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
         """Limit the modes of every spectral convolution; None: all modes again.
@@ -175,14 +173,11 @@ class OperatorModule(Branch):
         Raises:
             ValueError: there are not as many numbers as axes.
         """
-        for x in self.modules():
-            if isinstance(x, LimitsModes):
-                limits = (modes,) * len(x.modes) if isinstance(modes, int) else modes
-                x.limit(None if limits is None else tuple(limits))
+        limit_modes(self, modes)
 
     def gradient_by_mode(self) -> Tensor | None:
         """Sum the squared gradients of spectral convolutions by mode; see `gradient_by_mode`."""
-        return gradient_by_mode(self, self.greatest_modes)
+        return gradient_by_mode(self)
 
     def recompute(self, wanted: Wanted | None) -> None:
         """Compute results of nodes again for the gradient in training, instead of keeping them.
@@ -191,10 +186,6 @@ class OperatorModule(Branch):
             wanted: whether those of the node at a path are; None: all results are kept.
         """
         self.recomputed = wanted
-
-    def _recomputed_now(self) -> Wanted | None:
-        differentiated = self.training and torch.is_grad_enabled()
-        return self.recomputed if differentiated and not torch.compiler.is_compiling() else None
 
     def mix_precision(self, products: torch.dtype | None) -> None:
         """Apply `node_precision`; products of the other nodes are in `products`, None: float32."""
@@ -339,7 +330,9 @@ class OperatorModule(Branch):
             for n in unit.dead_after:
                 values[n] = None
 
-        for segment in segments(self.units, self.steps, count, self._recomputed_now()):
+        for segment in segments(
+            self.units, self.steps, count, self.recomputed if self.training else None
+        ):
             segment.run(run_unit, values)
         result = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))

@@ -8,6 +8,7 @@ from itertools import groupby
 from math import ceil, isqrt
 from typing import Any
 
+import torch
 from torch.utils.checkpoint import checkpoint
 
 from opdsl.lower.plan.schedule import ScheduledStep, Unit
@@ -68,11 +69,12 @@ def segments(
         units: the schedule.
         steps: the steps of the graph.
         inputs: the number of inputs of the graph, which are the first values.
-        wanted: whether the results of the node at a path are computed again; None: none are.
+        wanted: whether the results of the node at a path are computed again; None: none are, as
+            without gradients and in compiled calls.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    if wanted is None:
+    if wanted is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return (Segment(tuple(units), recomputed=False),)
     return tuple(_cut(tuple(units), steps, inputs, wanted))
 

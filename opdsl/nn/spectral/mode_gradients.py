@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-
-from opdsl.nn.capabilities import HasGradientByMode, LimitsModes
+from torch import Tensor
 
 
 def squares_by_limit(
@@ -31,18 +29,3 @@ def squares_by_limit(
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).amax(0)
     squares = gradient.detach().flatten(len(axes)).double().square().sum(-1).cpu()
     return total.index_add_(0, grid.flatten(), squares.flatten())
-
-
-def gradient_by_mode(root: nn.Module, greatest: int) -> Tensor | None:
-    """Sum the squared gradients of all layers of a module by mode.
-
-    Returns:
-        (greatest + 1,) in float64 on the CPU; None if there is no layer with modes, or the weights
-        of one are products of factors.
-    """
-    layers = [x for x in root.modules() if isinstance(x, LimitsModes)]
-    parts = [x.gradient_by_mode() for x in layers if isinstance(x, HasGradientByMode)]
-    known = [x for x in parts if x is not None]
-    if not known or len(known) < len(layers):
-        return None
-    return torch.stack([nn.functional.pad(x, (0, greatest + 1 - len(x))) for x in known]).sum(0)

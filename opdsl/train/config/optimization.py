@@ -251,4 +251,4 @@ def _not_empty(value: bool | list[str]) -> bool | list[str]:
 Recompute = Annotated[
     bool | list[str], BeforeValidator(_recomputed), AfterValidator(_not_empty), FREE
 ]
-PathList = Annotated[list[str], BeforeValidator(texts), FIXED]
+WeightPaths = Annotated[list[str], BeforeValidator(texts), FIXED]

@@ -23,11 +23,11 @@ from opdsl.train.config.optimization import (
     Incremental,
     Optimizer,
     ParameterGroup,
-    PathList,
     Recompute,
     Schedule,
     Stop,
     WeightGroups,
+    WeightPaths,
 )
 from opdsl.train.config.section import (
     FIXED,
@@ -207,7 +207,7 @@ class Settings(Section):
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
     groups: WeightGroups = {}  # noqa: RUF012  pydantic copies it
-    freeze: PathList = []  # noqa: RUF012  pydantic copies it
+    freeze: WeightPaths = []  # noqa: RUF012  pydantic copies it
     schedule: Schedule = Schedule()
     average: Average = Average()
     stop: Stop = Stop()

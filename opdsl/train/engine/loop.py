@@ -34,13 +34,13 @@ from opdsl.train.engine.callbacks import (
     stopped_by,
 )
 from opdsl.train.engine.failures import cure, diverged, too_large
+from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.rates import Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
-from opdsl.train.engine.symmetries import RandomSymmetries
 from opdsl.train.engine.train_state import (
     RunPosition,
     capture,

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.symmetries import Symmetry
+from opdsl.train.engine.forward.symmetries import choices, transformed
 from opdsl.train.engine.loader import FieldValues
-from opdsl.train.engine.symmetries import choices, transformed
 
 LEVEL = 1e-3  # largest probability of a false alarm for one symmetry
 SIGNS = 3999  # random sign vectors of the null distribution

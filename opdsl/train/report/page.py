@@ -15,6 +15,7 @@ from typing import Any
 
 from opdsl.diagnostics import Diagnostic, fault
 from opdsl.files import write_whole
+from opdsl.train.config.changes import setting_text
 from opdsl.train.report.charts import CurvePoints, chart
 from opdsl.train.report.curves import TableRow, curves_html, error_series, number
 from opdsl.train.report.markup import (
@@ -246,20 +247,13 @@ def _settings(rows: Sequence[tuple[str, Any, str]]) -> str:
     """Tabulate the settings that somebody set; the defaults are folded away below."""
     heads = ("setting", "value", "from")
     chosen = [
-        (key, value_text(value), origin) for key, value, origin in rows if origin != "default"
+        (key, setting_text(value), origin) for key, value, origin in rows if origin != "default"
     ]
-    unset = [(key, value_text(value)) for key, value, origin in rows if origin == "default"]
+    unset = [(key, setting_text(value)) for key, value, origin in rows if origin == "default"]
     details = (
         f"<details><summary>{len(unset)} defaults</summary>{table(heads[:2], unset)}</details>"
     )
     return table(heads, chosen) + (details if unset else "")
-
-
-def value_text(value: Any) -> str:
-    """Format a value as a program would write it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "none" if value is None else str(value)
 
 
 def _environment(rows: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from opdsl.elaborate import models
 from opdsl.files import read_text
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import Param
+from opdsl.train.config.schema import Settings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.experiments.scores import number, score_of
@@ -83,9 +84,14 @@ class RunTable:
 
     @property
     def differing(self) -> list[str]:
-        """The settings and parameters that have several values, in the order of the runs."""
+        """The settings and parameters that have several values, in the order of the runs.
+
+        A run of an earlier version lacks the settings of later ones, and has their defaults.
+        """
         keys = dict.fromkeys(k for x in self.rows for k in x.settings if k not in PLACES)
-        return [k for k in keys if len({repr(x.settings.get(k)) for x in self.rows}) > 1]
+        usual = dict(Settings().rows())
+        values = {k: {repr(x.settings.get(k, usual.get(k))) for x in self.rows} for k in keys}
+        return [k for k in keys if len(values[k]) > 1]
 
     def sorted_by(self, key: str) -> RunTable:
         """Return the table sorted by `valid`, `test`, `seconds`, `parameters` or `name`."""

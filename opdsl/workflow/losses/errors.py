@@ -20,8 +20,8 @@ from opdsl.train.losses.expressions.catalogue import (
 )
 from opdsl.train.losses.expressions.nodes import (
     ErrorTerm,
-    Node,
-    Option,
+    FunctionNode,
+    OptionValue,
     WeightedTerm,
     leaves,
 )
@@ -183,9 +183,9 @@ def _options(
     kind: ErrorKind,
     given: dict[str, tree.Expr],
     value: FunctionValue,
-) -> tuple[dict[str, Option], dict[str, Node]]:
-    numbers: dict[str, Option] = {}
-    functions: dict[str, Node] = {}
+) -> tuple[dict[str, OptionValue], dict[str, FunctionNode]]:
+    numbers: dict[str, OptionValue] = {}
+    functions: dict[str, FunctionNode] = {}
     for key in kind.required:
         if key not in given:
             message, cure = f"`{name}` needs its option `{key}`", f"{name}(u, {key} = ...)"
@@ -208,7 +208,7 @@ def _options(
 
 
 def _refuse_no_end(
-    typing: Typing, expr: tree.Call, options: dict[str, Option], domain: Domain
+    typing: Typing, expr: tree.Call, options: dict[str, OptionValue], domain: Domain
 ) -> None:
     axes, side = axes_with_ends(domain), options.get("side")
     chosen = [i for i in axes if options.get("axis") in (None, i)]
@@ -221,7 +221,7 @@ def _refuse_no_end(
         raise typing.fail("OP0704", message, expr.span, notes=(f"axes with ends: {names}",))
 
 
-def _option(typing: Typing, expr: tree.Expr, what: OptionKind, domain: Domain) -> Option:
+def _option(typing: Typing, expr: tree.Expr, what: OptionKind, domain: Domain) -> OptionValue:
     if what == "axis":
         names = [x.name for x in domain.axes]
         return names.index(_word(typing, expr, names))
@@ -255,7 +255,7 @@ def _per(typing: Typing, expr: tree.Expr | None, kind: ErrorKind) -> bool:
 
 
 def _normalised(
-    typing: Typing, expr: tree.Expr | None, value: FunctionValue, target: Node | None
+    typing: Typing, expr: tree.Expr | None, value: FunctionValue, target: FunctionNode | None
 ) -> str | None:
     """Return the output by whose statistics an error is normalised; None in physical units."""
     if expr is None or _word(typing, expr, UNITS) == "physical":
@@ -267,7 +267,9 @@ def _normalised(
     return output
 
 
-def _masked_by(typing: Typing, value: FunctionValue, target: Node | None) -> tuple[str, ...]:
+def _masked_by(
+    typing: Typing, value: FunctionValue, target: FunctionNode | None
+) -> tuple[str, ...]:
     """Return the outputs on the domain that an error depends on, else the first one on it."""
     if value.is_vector:
         return ()

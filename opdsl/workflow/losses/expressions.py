@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import OpError, Span, did_you_mean
@@ -17,32 +16,34 @@ from opdsl.syntax.unparse import expr as text_of
 from opdsl.train.losses import LOSSES
 from opdsl.train.losses.expressions.catalogue import ERRORS, OPERATORS, POINTWISE, RAMP, TRUTH
 from opdsl.train.losses.expressions.nodes import (
-    Arithmetic,
-    Channels,
-    Concat,
+    ArithmeticNode,
+    ConcatNode,
     Coordinate,
     Leaf,
     Pointwise,
-    Ramp,
 )
 from opdsl.workflow.losses.reporting import problem
 from opdsl.workflow.losses.values import (
     FunctionValue,
-    LossValue,
     NumberValue,
     TermsValue,
+    TypedValue,
     WeightValue,
     WordValue,
+    channel_of,
+    in_words,
     port_value,
+    scaled,
+    weight_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 DEPTH = 32  # calls of equations in equations; more is a mistake
 WORDS = ("spectral",)  # words that operators know
 KNOWN = (*ERRORS, *OPERATORS, *POINTWISE, TRUTH, RAMP)
-Arguments = Mapping[str, LossValue]
+Arguments = Mapping[str, TypedValue]
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class Typing:
 
     # -------------------------------------------------------------------- expressions
 
-    def value(self, expr: tree.Expr) -> LossValue:
+    def value(self, expr: tree.Expr) -> TypedValue:
         """Return the typed value of an expression.
 
         Raises:
@@ -117,7 +118,7 @@ class Typing:
         value = self.value(expr)
         if isinstance(value, FunctionValue):
             return value
-        raise self.fail("OP0706", f"{_kind(value)} where a function is needed", expr.span)
+        raise self.fail("OP0706", f"{in_words(value)} where a function is needed", expr.span)
 
     def number(self, expr: tree.Expr) -> float:
         """Return a number that is known before training.
@@ -128,15 +129,15 @@ class Typing:
         value = self.value(expr)
         if isinstance(value, NumberValue):
             return value.value
-        raise self.fail("OP0702", f"{_kind(value)} where a number is needed", expr.span)
+        raise self.fail("OP0702", f"{in_words(value)} where a number is needed", expr.span)
 
-    def _name(self, expr: tree.Name) -> LossValue:
+    def _name(self, expr: tree.Name) -> TypedValue:
         found = self.find(expr.text)
         if found is None:
             raise self._unknown(expr)
         return found
 
-    def find(self, name: str) -> LossValue | None:
+    def find(self, name: str) -> TypedValue | None:
         """Return what a name means: an argument, an output, an input, a number, a coordinate."""
         if self.scopes:
             arguments, module = self.scopes[-1]
@@ -197,7 +198,7 @@ class Typing:
             listed = f"its channels are: {', '.join(known)}" if known else "they have no names"
             helps = did_you_mean(name, known)
             raise self.fail("OP0700", message, expr.name.span, notes=(listed,), helps=helps)
-        return _channel(value, known.index(name))
+        return channel_of(value, known.index(name))
 
     def _indexed(self, expr: tree.Index) -> FunctionValue:
         value, index = self.function(expr.value), self.number(expr.index)
@@ -205,7 +206,7 @@ class Typing:
             message = f"`{text_of(expr.value)}` has no channel {index:g}"
             helps = (f"its channels are 0 to {value.channels - 1}",)
             raise self.fail("OP0700", message, expr.index.span, helps=helps)
-        return _channel(value, int(index))
+        return channel_of(value, int(index))
 
     def _list(self, expr: tree.Sequence) -> FunctionValue:
         values = [self.value(x) for x in expr.items]
@@ -220,13 +221,15 @@ class Typing:
             elif isinstance(value, NumberValue):
                 channels += 1
             else:
-                raise self.fail("OP0706", f"{_kind(value)} as a channel of a function", item.span)
+                raise self.fail(
+                    "OP0706", f"{in_words(value)} as a channel of a function", item.span
+                )
             parts.append(value.node)
-        return FunctionValue(Concat(tuple(parts)), domain, channels)
+        return FunctionValue(ConcatNode(tuple(parts)), domain, channels)
 
     # --------------------------------------------------------------------- arithmetic
 
-    def _signed(self, expr: tree.Unary) -> LossValue:
+    def _signed(self, expr: tree.Unary) -> TypedValue:
         value = self.value(expr.value)
         if expr.sign == "+":
             return value
@@ -236,30 +239,30 @@ class Typing:
             case FunctionValue():
                 return value.with_node(Pointwise("-", value.node))
             case TermsValue():
-                return _scaled(value, -1.0, ())
-        raise self.fail("OP0706", f"minus {_kind(value)}", expr.span)
+                return scaled(value, -1.0, ())
+        raise self.fail("OP0706", f"minus {in_words(value)}", expr.span)
 
-    def _binary(self, expr: tree.Binary) -> LossValue:
+    def _binary(self, expr: tree.Binary) -> TypedValue:
         left, right, sign = self.value(expr.left), self.value(expr.right), expr.sign
         match left, right:
             case NumberValue(), NumberValue():
                 return self._constant_result(expr, left.value, right.value)
             case TermsValue(), TermsValue() if sign in "+-":
-                other = right if sign == "+" else _scaled(right, -1.0, ())
+                other = right if sign == "+" else scaled(right, -1.0, ())
                 return TermsValue(left.terms + other.terms)
             case (TermsValue(), NumberValue() | WeightValue()) if sign in "*/":
                 return self._weighted(expr, left, right, divide=sign == "/")
             case (NumberValue() | WeightValue(), TermsValue()) if sign == "*":
                 return self._weighted(expr, right, left, divide=False)
             case (NumberValue() | WeightValue(), NumberValue() | WeightValue()) if sign == "*":
-                (a, first), (b, second) = _weight(left), _weight(right)
+                (a, first), (b, second) = weight_of(left), weight_of(right)
                 return WeightValue(a * b, first + second)
             case (FunctionValue(), FunctionValue() | NumberValue()) | (
                 NumberValue(),
                 FunctionValue(),
             ):
                 return self._function(expr, left, right)  # type: ignore[arg-type]  # as matched
-        message = f"`{sign}` between {_kind(left)} and {_kind(right)}"
+        message = f"`{sign}` between {in_words(left)} and {in_words(right)}"
         notes = ("a loss is a sum of errors, each with a number as its weight",)
         raise self.fail("OP0706", message, expr.sign_span, notes=notes)
 
@@ -277,12 +280,12 @@ class Typing:
         *,
         divide: bool,
     ) -> TermsValue:
-        factor, ramps = _weight(weight)
+        factor, ramps = weight_of(weight)
         if not divide:
-            return _scaled(terms, factor, ramps)
+            return scaled(terms, factor, ramps)
         if ramps or factor == 0:
             raise self.fail("OP0702", "a loss is divided by a number other than 0", expr.right.span)
-        return _scaled(terms, 1 / factor, ())
+        return scaled(terms, 1 / factor, ())
 
     def _function(
         self,
@@ -294,7 +297,7 @@ class Typing:
         domain = self._common_domain(functions, expr.span)
         channels = self._common_channels(functions, expr.span)
         names = [x.components for x in functions if x.channels == channels]
-        node = Arithmetic(expr.sign, left.node, right.node)
+        node = ArithmeticNode(expr.sign, left.node, right.node)
         return FunctionValue(node, domain, channels, names[0])
 
     def _common_domain(self, functions: list[FunctionValue], span: Span) -> Domain:
@@ -327,8 +330,9 @@ class Typing:
 
     # -------------------------------------------------------------------------- calls
 
-    def call(self, expr: tree.Call) -> LossValue:
+    def call(self, expr: tree.Call) -> TypedValue:
         """Return the type of a call: an error, an operator, a function, an equation."""
+        from opdsl.workflow.losses.calls import called, equation_of, pointwise, ramp, truth
         from opdsl.workflow.losses.errors import error
         from opdsl.workflow.losses.operators import operator
 
@@ -338,13 +342,13 @@ class Typing:
         if name in OPERATORS:
             return operator(self, expr, name)
         if name in POINTWISE:
-            return self._pointwise(expr, name)
+            return pointwise(self, expr, name)
         if name == TRUTH:
-            return self._truth(expr)
+            return truth(self, expr)
         if name == RAMP:
-            return self._ramp(expr)
-        if (equation := self._equation(expr)) is not None:
-            return self._called(expr, *equation)
+            return ramp(self, expr)
+        if (equation := equation_of(self, expr)) is not None:
+            return called(self, expr, *equation)
         if len(expr.path) == 1 and name not in LOSSES.names() and LOSSES.find(name):
             return error(self, expr, name)
         raise self._no_function(expr)
@@ -352,9 +356,11 @@ class Typing:
     def _no_function(self, expr: tree.Call) -> OpError:
         module = self.scopes[-1][1] if self.scopes else self.names and self.names.module
         own = list(module.equations) if module else []
+        from opdsl.workflow.losses.calls import library_equations
+
         message = f"a loss has no function `{expr.name}`"
         helps = did_you_mean(expr.name, [*KNOWN, *own])
-        if not helps and self.names and expr.name in _library_equations():
+        if not helps and self.names and expr.name in library_equations():
             helps = (f"import it: `from std.physics import {expr.name}`",)
         return self.fail("OP0701", message, expr.head, "not found", helps=helps)
 
@@ -392,133 +398,3 @@ class Typing:
                 raise self.fail("OP0702", message, arg.name.span)
             options[arg.name.text] = arg.value
         return options
-
-    def _pointwise(self, expr: tree.Call, name: str) -> LossValue:
-        (argument,) = self.plain_arguments(expr, 1, f"{name}(u)")
-        self.options(expr, ())
-        value = self.function(argument)
-        channels = 1 if name == "sum" else value.channels
-        return FunctionValue(Pointwise(name, value.node), value.domain, channels)
-
-    def _truth(self, expr: tree.Call) -> FunctionValue:
-        (argument,) = self.plain_arguments(expr, 1, f"{TRUTH}(u)")
-        self.options(expr, ())
-        value = self.function(argument)
-        if value.own_truth is None:
-            message = f"`{text_of(argument)}` is no output, so that it has no truth"
-            outputs = ", ".join(x.name for x in self.graph.outputs)
-            notes = (f"the outputs are: {outputs}",)
-            raise self.fail("OP0700", message, argument.span, notes=notes)
-        return value.with_node(value.own_truth)
-
-    def _ramp(self, expr: tree.Call) -> WeightValue:
-        usage = f"{RAMP}(0, 1, epochs = 10)"
-        first, last = (self.number(x) for x in self.plain_arguments(expr, 2, usage))
-        options = self.options(expr, ("epochs", "start"))
-        if "epochs" not in options:
-            message = f"`{RAMP}` does not say how long it takes"
-            raise self.fail("OP0702", message, expr.span, helps=(f"write `{usage}`",))
-        epochs = self.number(options["epochs"])
-        start = self.number(options["start"]) if "start" in options else 0.0
-        if epochs <= 0 or start < 0:
-            message = f"`{RAMP}` begins at epoch 0 or later, and takes more than 0 epochs"
-            raise self.fail("OP0702", message, expr.span)
-        return WeightValue(1.0, (Ramp(first, last, epochs, start),))
-
-    # ---------------------------------------------------------------------- equations
-
-    def _equation(self, expr: tree.Call) -> tuple[Module, tree.Equation] | None:
-        if self.names is None:
-            return None
-        module = self.scopes[-1][1] if self.scopes else self.names.module
-        return self.names.equation(module, tuple(x.text for x in expr.path))
-
-    def _called(self, expr: tree.Call, module: Module, equation: tree.Equation) -> LossValue:
-        if equation in self.equations or len(self.equations) >= DEPTH:
-            message = f"the equation `{equation.name.text}` calls itself"
-            raise self.fail("OP0708", message, expr.head, "called again here")
-        arguments = self._bound(expr, equation)
-        with self._inside(expr, equation, arguments, module):
-            return self.value(equation.value)
-
-    @contextmanager
-    def _inside(
-        self, expr: tree.Call, equation: tree.Equation, arguments: Arguments, module: Module
-    ) -> Iterator[None]:
-        self.frames.append(expr.span)
-        self.scopes.append((arguments, module))
-        self.equations.append(equation)
-        try:
-            yield
-        finally:
-            self.frames.pop()
-            self.scopes.pop()
-            self.equations.pop()
-
-    def _bound(self, expr: tree.Call, equation: tree.Equation) -> dict[str, LossValue]:
-        """Return the values of the arguments of an equation."""
-        names = [x.name.text for x in equation.args]
-        usage = f"{equation.name.text}({', '.join(names)})"
-        plain = [x.value for x in expr.args if x.name is None]
-        if len(plain) > len(names):
-            message = f"`{expr.name}` has {len(names)} arguments, not {len(plain)}"
-            raise self.fail("OP0702", message, expr.span, helps=(f"write `{usage}`",))
-        bound = {k: self.value(x) for k, x in zip(names, plain, strict=False)}
-        for key, value in self.options(expr, names).items():
-            if key in bound:
-                raise self.fail("OP0702", f"`{key}` is given twice", value.span)
-            bound[key] = self.value(value)
-        for arg in equation.args:
-            if arg.name.text in bound:
-                continue
-            if arg.value is None:
-                message = f"`{expr.name}` misses its argument `{arg.name.text}`"
-                raise self.fail("OP0702", message, expr.span, helps=(f"write `{usage}`",))
-            bound[arg.name.text] = self.value(arg.value)
-        return bound
-
-
-def _library_equations() -> tuple[str, ...]:
-    from opdsl import resources
-    from opdsl.diagnostics import Source
-    from opdsl.files import read_text
-    from opdsl.syntax.parser import parse
-
-    path = resources.root("library") / "physics.op"
-    if not path.is_file():
-        return ()
-    file, _ = parse(Source("library/physics.op", read_text(path), library=True))
-    return tuple(x.name.text for x in file.items if isinstance(x, tree.Equation))
-
-
-def _channel(value: FunctionValue, index: int) -> FunctionValue:
-    if value.channels == 1:
-        return replace(value, components=None)
-    if isinstance(value.node, Channels):  # a channel of channels
-        node = Channels(value.node.value, value.node.first + index, 1)
-        return replace(value, node=node, channels=1, components=None)
-    return replace(value, node=Channels(value.node, index, 1), channels=1, components=None)
-
-
-def _weight(value: NumberValue | WeightValue) -> tuple[float, tuple[Ramp, ...]]:
-    return (value.value, ()) if isinstance(value, NumberValue) else (value.factor, value.ramps)
-
-
-def _scaled(value: TermsValue, factor: float, ramps: tuple[Ramp, ...]) -> TermsValue:
-    return TermsValue(
-        tuple(replace(x, weight=x.weight * factor, ramps=x.ramps + ramps) for x in value.terms)
-    )
-
-
-def _kind(value: LossValue) -> str:
-    match value:
-        case NumberValue():
-            return "a number"
-        case WeightValue():
-            return "a weight"
-        case FunctionValue():
-            return str(value)
-        case TermsValue():
-            return "an error"
-        case WordValue():
-            return f"the word `{value.text}`"

@@ -17,7 +17,7 @@ from opdsl.syntax.parser import parse
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.loader import Batch
 from opdsl.train.losses.expressions.evaluation import BatchFunctions, DomainFacts
-from opdsl.train.losses.expressions.nodes import WeightedTerm, operators
+from opdsl.train.losses.expressions.nodes import operators
 from opdsl.train.losses.expressions.objective import (
     Balance,
     ExpressionObjective,
@@ -30,13 +30,13 @@ from opdsl.train.physics.grid import GridCalculus
 from opdsl.train.physics.points import PointCalculus, differentiable
 from opdsl.train.physics.sphere import SphereCalculus
 from opdsl.workflow.folder.reading import PROGRAM
-from opdsl.workflow.losses.terms import typed_losses
+from opdsl.workflow.losses.terms import LossTerms, typed_losses
 from opdsl.workflow.losses.values import axis_of_time
 
-Terms = tuple[WeightedTerm, ...]
 
-
-def objective_of(graph: Graph, terms: Terms, balance: Balance | None = None) -> ExpressionObjective:
+def objective_of(
+    graph: Graph, terms: LossTerms, balance: Balance | None = None
+) -> ExpressionObjective:
     """Make the objective of a loss.
 
     Args:
@@ -47,7 +47,7 @@ def objective_of(graph: Graph, terms: Terms, balance: Balance | None = None) -> 
     return ExpressionObjective(terms, domain_facts(graph), balance, _preparation(graph, terms))
 
 
-def metrics_of(graph: Graph, metrics: Mapping[str, Terms]) -> MetricExpressions | None:
+def metrics_of(graph: Graph, metrics: Mapping[str, LossTerms]) -> MetricExpressions | None:
     """Make the metrics of a run; None where it has none but the usual ones."""
     if not metrics:
         return None
@@ -123,7 +123,7 @@ def _point_calculus(
     return PointCalculus(tuple(g.points for g in geometries), values, packed)
 
 
-def _preparation(graph: Graph, terms: Terms) -> Prepare | None:
+def _preparation(graph: Graph, terms: LossTerms) -> Prepare | None:
     """Return what makes the coordinates of points leaves of the gradient, where losses need it."""
     points = {
         x.space.domain.label: x.space.domain.name for x in graph.outputs if x.space.domain.scattered

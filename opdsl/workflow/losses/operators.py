@@ -9,7 +9,7 @@ from opdsl.ir.spaces import VECTOR
 from opdsl.syntax import tree
 from opdsl.syntax.unparse import expr as text_of
 from opdsl.train.losses.expressions.catalogue import OPERATORS
-from opdsl.train.losses.expressions.nodes import Coordinate, Operator
+from opdsl.train.losses.expressions.nodes import Coordinate, OperatorNode
 from opdsl.workflow.losses.values import (
     FunctionValue,
     WordValue,
@@ -59,7 +59,7 @@ def operator(typing: Typing, expr: tree.Call, name: str) -> FunctionValue:
     step = typing.number(options["step"]) if "step" in options else 1.0
     if step <= 0:
         raise typing.fail("OP0702", "the time between two steps is above 0", options["step"].span)
-    node = Operator(name, tuple(x.node for x in values), value.domain.label, axes, order, step)
+    node = OperatorNode(name, tuple(x.node for x in values), value.domain.label, axes, order, step)
     components = _components(value, name)
     return FunctionValue(node, domain, channels, components)
 

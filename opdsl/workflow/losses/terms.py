@@ -20,7 +20,7 @@ from opdsl.workflow.losses.expressions import Typing
 from opdsl.workflow.losses.reporting import problem
 from opdsl.workflow.losses.values import TermsValue
 
-Terms = tuple[WeightedTerm, ...]
+LossTerms = tuple[WeightedTerm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class TypedLosses:
         metrics: the terms of each metric, by its text.
     """
 
-    loss: Terms | None
-    metrics: Mapping[str, Terms]
+    loss: LossTerms | None
+    metrics: Mapping[str, LossTerms]
 
 
 def typed_losses(
@@ -57,13 +57,13 @@ def typed_losses(
     names = FileNames.of(file, folder) if file is not None and needs_names else None
     typing = Typing(graph, names, steps=settings.rollout is not None)
     errors: list[OpError] = []
-    terms: Terms | None = None
+    terms: LossTerms | None = None
     if function_name(loss) is None and not is_registered(loss):
         try:
             terms = _terms(typing, _tree(loss, ("loss",), graph, file), "loss")
         except OpError as error:
             errors.append(error)
-    typed: dict[str, Terms] = {}
+    typed: dict[str, LossTerms] = {}
     for text in metrics:
         try:
             typed[text] = _terms(typing, _tree(text, ("eval", "metrics"), graph, file), "metric")
@@ -74,7 +74,7 @@ def typed_losses(
     return TypedLosses(terms, typed)
 
 
-def check_loss(program: str, loss: str, *, folder: Path | None = None) -> Terms:
+def check_loss(program: str, loss: str, *, folder: Path | None = None) -> LossTerms:
     """Check the text of a loss against the model of a program.
 
     Args:
@@ -101,7 +101,7 @@ def check_equations(file: tree.File, graph: Graph, folder: Path | None) -> list[
     return list(equation_errors(file, graph, FileNames.of(file, folder)))
 
 
-def _terms(typing: Typing, expr: tree.Expr, what: str) -> Terms:
+def _terms(typing: Typing, expr: tree.Expr, what: str) -> LossTerms:
     if isinstance(expr, tree.Name):
         return _of_all_outputs(typing, expr)
     value = typing.value(expr)
@@ -112,10 +112,10 @@ def _terms(typing: Typing, expr: tree.Expr, what: str) -> Terms:
     raise problem("OP0706", message, expr.span, helps=helps)
 
 
-def _of_all_outputs(typing: Typing, expr: tree.Name) -> Terms:
+def _of_all_outputs(typing: Typing, expr: tree.Name) -> LossTerms:
     """Return the mean of an error over all outputs: `loss = mse`."""
     outputs = [x.name for x in typing.graph.outputs]
-    terms: Terms = ()
+    terms: LossTerms = ()
     for name in outputs:
         ident = tree.Ident(expr.text, expr.span)
         arg = tree.Arg(None, "", tree.Name(name, expr.span), expr.span)
@@ -125,7 +125,7 @@ def _of_all_outputs(typing: Typing, expr: tree.Name) -> Terms:
     return tuple(replace(x, weight=1 / len(outputs)) for x in terms)
 
 
-def _distinct(terms: Terms) -> Terms:
+def _distinct(terms: LossTerms) -> LossTerms:
     """Number the texts of equal terms, since weights and logs are by text."""
     texts: dict[str, int] = {}
     result = []

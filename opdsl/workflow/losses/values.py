@@ -11,11 +11,11 @@ from opdsl.ir.steps import Extend
 from opdsl.sampling import points_at_ends
 from opdsl.train.losses.expressions.nodes import (
     Channels,
+    FunctionNode,
     Leaf,
-    Node,
-    Number,
+    LeafRole,
+    NumberNode,
     Ramp,
-    Role,
     WeightedTerm,
 )
 
@@ -29,9 +29,9 @@ class NumberValue:
     value: float
 
     @property
-    def node(self) -> Node:
+    def node(self) -> FunctionNode:
         """The number as a function."""
-        return Number(self.value)
+        return NumberNode(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class FunctionValue:
         components: their names, where they have some.
     """
 
-    node: Node
+    node: FunctionNode
     domain: Domain
     channels: int
     components: tuple[str, ...] | None = None
@@ -64,7 +64,7 @@ class FunctionValue:
         return self.domain.dims == 0
 
     @property
-    def own_truth(self) -> Node | None:
+    def own_truth(self) -> FunctionNode | None:
         """The truth of an output, or of channels of an output; None for other functions."""
         match self.node:
             case Leaf("output", name):
@@ -73,7 +73,7 @@ class FunctionValue:
                 return Channels(Leaf("truth", name), first, count)
         return None
 
-    def with_node(self, node: Node) -> FunctionValue:
+    def with_node(self, node: FunctionNode) -> FunctionValue:
         """Return another function on the domain with as many channels."""
         return replace(self, node=node)
 
@@ -96,10 +96,10 @@ class WordValue:
     text: str
 
 
-LossValue = NumberValue | WeightValue | FunctionValue | TermsValue | WordValue
+TypedValue = NumberValue | WeightValue | FunctionValue | TermsValue | WordValue
 
 
-def port_value(port: Port, role: Role) -> FunctionValue:
+def port_value(port: Port, role: LeafRole) -> FunctionValue:
     """Return an input or an output as a function of a batch."""
     space = port.space
     domain = space.domain if space.domain.dims else VECTOR
@@ -143,3 +143,40 @@ def axes_with_ends(domain: Domain) -> tuple[int, ...]:
     """Return the axes of a grid that have a point at an end."""
     pairs = enumerate(zip(domain.periodic, domain.samplings, strict=True))
     return tuple(i for i, (ring, x) in pairs if not ring and any(points_at_ends(x)))
+
+
+def channel_of(value: FunctionValue, index: int) -> FunctionValue:
+    """Return one channel of a function."""
+    if value.channels == 1:
+        return replace(value, components=None)
+    if isinstance(value.node, Channels):  # a channel of channels
+        node = Channels(value.node.value, value.node.first + index, 1)
+        return replace(value, node=node, channels=1, components=None)
+    return replace(value, node=Channels(value.node, index, 1), channels=1, components=None)
+
+
+def weight_of(value: NumberValue | WeightValue) -> tuple[float, tuple[Ramp, ...]]:
+    """Return the number and the ramps of a weight."""
+    return (value.value, ()) if isinstance(value, NumberValue) else (value.factor, value.ramps)
+
+
+def scaled(value: TermsValue, factor: float, ramps: tuple[Ramp, ...]) -> TermsValue:
+    """Multiply the weights of all terms."""
+    return TermsValue(
+        tuple(replace(x, weight=x.weight * factor, ramps=x.ramps + ramps) for x in value.terms)
+    )
+
+
+def in_words(value: TypedValue) -> str:
+    """Describe a value in a message."""
+    match value:
+        case NumberValue():
+            return "a number"
+        case WeightValue():
+            return "a weight"
+        case FunctionValue():
+            return str(value)
+        case TermsValue():
+            return "an error"
+        case WordValue():
+            return f"the word `{value.text}`"

@@ -16,13 +16,13 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.fit import steps_in_epoch, train_step_of
+from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import TrainStep
-from opdsl.train.engine.symmetries import RandomSymmetries
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of, measure

@@ -1,1 +1,1 @@
-"""The forward pass of training: noise, steps in time, results that are computed again."""
+"""The forward pass of training: symmetries of batches, noise, results that are computed again."""

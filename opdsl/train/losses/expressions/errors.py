@@ -74,7 +74,7 @@ class ErrorInputs:
         return wide(all_values(self.pred)), wide(all_values(self.true))
 
 
-Measure = Callable[[ErrorInputs], Tensor]
+ErrorMeasure = Callable[[ErrorInputs], Tensor]
 
 
 # ------------------------------------------------------------------------------ norms and means
@@ -346,7 +346,7 @@ def _at_ends(x: ErrorInputs) -> tuple[Tensor, Tensor | None]:
     return error, faces(all_values(x.weights).expand(shape), x)
 
 
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, ErrorMeasure] = {
     "l2": _l2,
     "rel_l2": _rel_l2,
     "lp": _lp,

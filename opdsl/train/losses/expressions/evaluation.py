@@ -29,15 +29,15 @@ from opdsl.train.losses.expressions.broadcasting import (
 from opdsl.train.losses.expressions.catalogue import ERRORS
 from opdsl.train.losses.expressions.errors import MEASURES, ErrorInputs
 from opdsl.train.losses.expressions.nodes import (
-    Arithmetic,
+    ArithmeticNode,
     Channels,
-    Concat,
+    ConcatNode,
     Coordinate,
     ErrorTerm,
+    FunctionNode,
     Leaf,
-    Node,
-    Number,
-    Operator,
+    NumberNode,
+    OperatorNode,
     Pointwise,
     leaves,
 )
@@ -114,7 +114,7 @@ class BatchFunctions:
 
     # --------------------------------------------------------------------------- functions
 
-    def value(self, node: Node, *, units: bool = False) -> Values | float:
+    def value(self, node: FunctionNode, *, units: bool = False) -> Values | float:
         """Return the value of a function on the batch.
 
         Args:
@@ -122,7 +122,7 @@ class BatchFunctions:
             units: whether outputs and truth stay in the units of the batch.
         """
         match node:
-            case Number():
+            case NumberNode():
                 return node.value
             case Leaf():
                 return self._leaf(node, units=units)
@@ -131,20 +131,20 @@ class BatchFunctions:
             case Channels():
                 whole = self.function(node.value, units=units)
                 return mapped(whole, lambda x: x.narrow(1, node.first, node.count))
-            case Concat():
+            case ConcatNode():
                 return self._concat(node)
             case Pointwise():
                 value = self.value(node.value)
                 if isinstance(value, float):
                     return float(FUNCTIONS[node.name](torch.tensor(value, dtype=torch.float64)))
                 return mapped(value, FUNCTIONS[node.name])
-            case Arithmetic():
+            case ArithmeticNode():
                 left, right = self.value(node.left), self.value(node.right)
                 return combined(left, right, OPERATIONS[node.sign])
-            case Operator():
+            case OperatorNode():
                 return self._operated(node)
 
-    def function(self, node: Node, *, units: bool = False) -> Values:
+    def function(self, node: FunctionNode, *, units: bool = False) -> Values:
         """Return the value of a node that is no number."""
         value = self.value(node, units=units)
         assert not isinstance(value, float | int), "the check has refused numbers here"
@@ -179,7 +179,7 @@ class BatchFunctions:
         shape = [n if axis == k + 2 else 1 for axis in range(like.dim())]
         return (facts.starts[k] + step * places).reshape(shape).expand_as(like[:, :1])
 
-    def _concat(self, node: Concat) -> Values:
+    def _concat(self, node: ConcatNode) -> Values:
         values = [self.value(x) for x in node.parts]
         like = next(x for x in values if not isinstance(x, float))
         parts = [
@@ -187,7 +187,7 @@ class BatchFunctions:
         ]
         return concat_channels(parts)
 
-    def _operated(self, node: Operator) -> Values:
+    def _operated(self, node: OperatorNode) -> Values:
         args = [self.function(x) for x in node.args]
         tensors = [all_values(x) for x in args]
         if node.name == "dt":
@@ -201,7 +201,7 @@ class BatchFunctions:
         packed = args[-1] if node.name not in {"mean", "integrate"} else None
         return Packed(result, packed.sizes) if isinstance(packed, Packed) else result
 
-    def _in_time(self, node: Operator, u: Tensor) -> Tensor:
+    def _in_time(self, node: OperatorNode, u: Tensor) -> Tensor:
         """Return the derivative along the axis of time, or along the steps of a rollout."""
         time = self.domains[node.domain].time
         if time is not None:
@@ -265,7 +265,7 @@ class BatchFunctions:
             return map_values(like, partial(torch.full_like, fill_value=value))
         return combined(value, zeros_like(like), torch.add) if is_smaller(value, like) else value
 
-    def _normalised(self, node: Node | None) -> Values:
+    def _normalised(self, node: FunctionNode | None) -> Values:
         match node:
             case Channels(inner, first, count):
                 return mapped(self._normalised(inner), lambda x: x.narrow(1, first, count))
@@ -332,7 +332,7 @@ class BatchFunctions:
         return inputs
 
 
-def _fitting(weights: Values | None, value: Node, like: Values) -> Values | None:
+def _fitting(weights: Values | None, value: FunctionNode, like: Values) -> Values | None:
     """Return the weights of the channels of a function.
 
     Where masks of the channels differ, a point of a function made of them counts if all of them do.

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["output", "truth", "input"]
-Option = float | str | bool
+LeafRole = Literal["output", "truth", "input"]
+OptionValue = float | str | bool
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberNode:
     """A number, a function that is constant."""
 
     value: float
@@ -21,7 +21,7 @@ class Number:
 class Leaf:
     """A predicted output, its truth, or an input."""
 
-    role: Role
+    role: LeafRole
     name: str
 
 
@@ -44,16 +44,16 @@ class Coordinate:
 class Channels:
     """Some channels of a function: `u.vx`, `u[0]`."""
 
-    value: Node
+    value: FunctionNode
     first: int
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Concat:
+class ConcatNode:
     """Functions on one domain as the channels of one: `[u, v]`."""
 
-    parts: tuple[Node, ...]
+    parts: tuple[FunctionNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +61,20 @@ class Pointwise:
     """A function of the values at each point: `-`, `abs`, `exp`; `sum` adds the channels."""
 
     name: str
-    value: Node
+    value: FunctionNode
 
 
 @dataclass(frozen=True, slots=True)
-class Arithmetic:
+class ArithmeticNode:
     """`left sign right` at each point; a single channel, a vector and a number broadcast."""
 
     sign: str
-    left: Node
-    right: Node
+    left: FunctionNode
+    right: FunctionNode
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OperatorNode:
     """A derivative or an integral of functions on a domain.
 
     Attributes:
@@ -87,14 +87,23 @@ class Operator:
     """
 
     name: str
-    args: tuple[Node, ...]
+    args: tuple[FunctionNode, ...]
     domain: str
     axes: tuple[int, ...] = ()
     order: int | Literal["spectral"] | None = None
     step: float = 1.0
 
 
-Node = Number | Leaf | Coordinate | Channels | Concat | Pointwise | Arithmetic | Operator
+FunctionNode = (
+    NumberNode
+    | Leaf
+    | Coordinate
+    | Channels
+    | ConcatNode
+    | Pointwise
+    | ArithmeticNode
+    | OperatorNode
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +123,11 @@ class ErrorTerm:
     """
 
     error: str
-    value: Node
-    target: Node | None
+    value: FunctionNode
+    target: FunctionNode | None
     domain: str
-    options: Mapping[str, Option] = field(default_factory=dict)
-    functions: Mapping[str, Node] = field(default_factory=dict)
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    functions: Mapping[str, FunctionNode] = field(default_factory=dict)
     per_channel: bool = False
     normalised: str | None = None
     masked_by: tuple[str, ...] = ()
@@ -181,7 +190,7 @@ class WeightedTerm:
         return weight
 
 
-def leaves(node: Node | None) -> tuple[Leaf, ...]:
+def leaves(node: FunctionNode | None) -> tuple[Leaf, ...]:
     """Return every output, truth and input that a function depends on, as often as it is read."""
     match node:
         case Leaf():
@@ -190,24 +199,24 @@ def leaves(node: Node | None) -> tuple[Leaf, ...]:
             return (node.like,)
         case Channels() | Pointwise():
             return leaves(node.value)
-        case Concat():
+        case ConcatNode():
             return tuple(y for x in node.parts for y in leaves(x))
-        case Arithmetic():
+        case ArithmeticNode():
             return leaves(node.left) + leaves(node.right)
-        case Operator():
+        case OperatorNode():
             return tuple(y for x in node.args for y in leaves(x))
     return ()
 
 
-def operators(node: Node | None) -> tuple[Operator, ...]:
+def operators(node: FunctionNode | None) -> tuple[OperatorNode, ...]:
     """Return every operator of a function, the outermost first."""
     match node:
-        case Operator():
+        case OperatorNode():
             return (node, *(y for x in node.args for y in operators(x)))
         case Channels() | Pointwise():
             return operators(node.value)
-        case Concat():
+        case ConcatNode():
             return tuple(y for x in node.parts for y in operators(x))
-        case Arithmetic():
+        case ArithmeticNode():
             return operators(node.left) + operators(node.right)
     return ()

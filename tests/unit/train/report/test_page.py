@@ -184,6 +184,13 @@ def test_a_film_strip_has_one_scale_for_all_times():
     assert truths == [0, 127, 254]
 
 
+def test_outputs_without_a_truth_show_their_prediction_alone():
+    values = np.arange(35.0).reshape(5, 7)
+    reader = Reader(sample_html(SampleFigure("first: sample 0", predictions=[shown(values)])))
+    assert len(reader.images) == 1
+    assert "predictions, without a truth" in reader.words
+
+
 def test_functions_of_one_variable_are_curves_with_numbers():
     text = sample_html(sample(np.arange(5.0), LINE))
     svgs = re.findall(r"<svg.*?</svg>", text)

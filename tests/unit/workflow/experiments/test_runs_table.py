@@ -31,6 +31,16 @@ def test_the_table_has_the_settings_that_differ_and_no_others(root):
     assert "deep/b" in str(table)
 
 
+def test_a_setting_that_a_run_of_an_earlier_version_lacks_has_its_default(root, tmp_path):
+    shutil.copytree(root, tmp_path / "both")
+    settings = tmp_path / "both" / "a" / "settings.yaml"
+    lines = settings.read_text().splitlines(keepends=True)
+    kept = [x for x in lines if not x.startswith(("clip", "noise"))]
+    assert len(kept) == len(lines) - 2
+    settings.write_text("".join(kept))
+    assert opdsl.runs(tmp_path / "both").differing == ["model.width", "optimizer.lr"]
+
+
 def test_errors_and_cost_are_those_of_the_runs(root):
     for row in opdsl.runs(root).rows:
         run = opdsl.open_run(row.folder)

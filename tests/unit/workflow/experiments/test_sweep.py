@@ -157,6 +157,19 @@ def test_a_point_that_diverges_fails_alone_and_is_not_trained_again(tmp_path):
     assert len((tmp_path / "s" / "results.jsonl").read_text().splitlines()) == count
 
 
+def test_a_point_that_failed_for_want_of_memory_is_tried_again(tmp_path, monkeypatch):
+    over = {"optimizer.lr": [1e-2, 1e-1]}
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train_point", lambda *_: points.RunResult(message="no memory"))
+        result = sweep(tmp_path / "s", over)
+    assert result.best is None
+    assert [x.message for x in result.points] == ["no memory", "no memory"]
+    with pytest.raises(OpError, match="no point of the sweep"):
+        result.open_best()
+    again = sweep(tmp_path / "s", over, resume=True)
+    assert [x.score for x in again.points] == [x.score for x in sweep(tmp_path / "t", over).points]
+
+
 def test_a_torn_line_of_the_journal_costs_nothing(tmp_path):
     result = sweep(tmp_path / "s")
     with (tmp_path / "s" / "results.jsonl").open("a") as file:

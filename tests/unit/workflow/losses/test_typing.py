@@ -3,7 +3,7 @@
 import pytest
 
 from opdsl.diagnostics import OpError
-from opdsl.train.losses.expressions.nodes import Channels, Leaf, Number, Ramp
+from opdsl.train.losses.expressions.nodes import Channels, Leaf, NumberNode, Ramp
 from opdsl.workflow.losses.terms import check_loss
 
 PROGRAM = """edition 2026
@@ -172,7 +172,7 @@ def test_the_term_of_an_equation_is_called_by_the_call():
 
 def test_constants_are_computed():
     (term,) = terms("mse(u, 2 * NU * gain - 1)")
-    assert term.error.target == Number(pytest.approx(2 * 0.01 * 3.0 - 1))
+    assert term.error.target == NumberNode(pytest.approx(2 * 0.01 * 3.0 - 1))
 
 
 def test_masks_of_the_outputs_in_an_error_apply():
