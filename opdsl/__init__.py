@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from opdsl.workflow.neuralop import import_neuralop
     from opdsl.workflow.publishing.opening import from_pretrained
     from opdsl.workflow.runs.evaluation import Report
-    from opdsl.workflow.runs.run import Run, open_run
+    from opdsl.workflow.runs.opening import open_run
+    from opdsl.workflow.runs.run import Run
     from opdsl.workflow.training.own_loop import PreparedTraining, prepare_training
     from opdsl.workflow.training.progress import EpochRecord
     from opdsl.workflow.training.train import resume, train
@@ -120,7 +121,7 @@ HOMES = {
     "import_neuralop": "opdsl.workflow.neuralop",
     "load": "opdsl.compiler",
     "open_dataset": "opdsl.workflow.datasets.description",
-    "open_run": "opdsl.workflow.runs.run",
+    "open_run": "opdsl.workflow.runs.opening",
     "open_sweep": "opdsl.workflow.experiments.sweep",
     "prepare_training": "opdsl.workflow.training.own_loop",
     "render": "opdsl.workflow.views",

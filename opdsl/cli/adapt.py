@@ -45,7 +45,7 @@ def command(
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
     from opdsl.workflow.adapt import adapt
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(run, device=device or "auto")
     adapted = adapt(trained_run, input_, loss=loss, steps=steps, rate=lr, warn=warn)

@@ -61,7 +61,7 @@ def command(
     for name, x in (("--alpha", alpha), ("--delta", delta)):
         if x is not None and not 0 < x < 1:
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(
         run, device=device or "auto", precision=precision, coordinates=coordinates

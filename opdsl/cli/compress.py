@@ -61,7 +61,7 @@ def command(
     if lr is not None and not lr > 0:
         raise UsageError(f"`--lr {lr:g}`: a learning rate is above 0")
     from opdsl.cli.training_progress import progress
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(run, device=device or "auto")
     compression = trained_run.compress(

@@ -49,7 +49,7 @@ def command(
     from opdsl.cli.node_precision import node_errors_text
     from opdsl.cli.results import metrics_table
     from opdsl.workflow.runs.measurements import node_errors_of
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(
         run, last=last, device=device or "auto", precision=precision, coordinates=coordinates

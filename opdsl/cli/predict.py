@@ -60,8 +60,8 @@ def command(
     sides = None if tile is None else _sides(tile)
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
+    from opdsl.workflow.runs.opening import open_run
     from opdsl.workflow.runs.prediction import predict_file
-    from opdsl.workflow.runs.run import open_run
 
     trained_run = open_run(
         run, last=last, device=device or "auto", precision=precision, coordinates=coordinates

@@ -27,7 +27,7 @@ def command(
 
     Example: opdsl publish runs/darcy darcy-model
     """
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     trained_run = open_run(run, last=last)
     for text in trained_run.notes:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
@@ -34,13 +33,13 @@ from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
 from opdsl.lower.precision_mix import PrecisionMix
 from opdsl.lower.recompute import Wanted, segments
+from opdsl.lower.run_weights import NORMALISER, refuse_weights_of_run
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 from opdsl.nn.spectral.mode_limits import gradient_by_mode, greatest_modes, limit_modes
 
-NORMALISER = "normaliser"  # beside `module` in the weights of a run
 CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
 
 StepArguments = Mapping[str, Any]
@@ -222,30 +221,9 @@ class OperatorModule(Branch):
         self, state_dict: Mapping[str, Any], prefix: str, *more: Any, **named: Any
     ) -> None:
         # torch calls this for every way of loading, of this module and of one that contains it
-        self._refuse_run(state_dict, prefix)
+        if NORMALISER not in children(self):
+            refuse_weights_of_run(self.graph.name, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *more, **named)
-
-    def _refuse_run(self, state_dict: Mapping[str, Any], prefix: str) -> None:
-        """Refuse the weights of a whole operator: without its normaliser they mean something else.
-
-        Raises:
-            OpError: OP0920.
-        """
-        start = f"{prefix}{NORMALISER}."
-        if NORMALISER in children(self) or not any(x.startswith(start) for x in state_dict):
-            return
-        note = f"the run has the module as `{prefix}module.*` and the means and deviations of its "
-        note += f"data as `{start}*`; without these the outputs would be in other units"
-        raise fault(
-            "OP0920",
-            "these are the weights of a trained run, and this module has no normaliser",
-            notes=(note,),
-            helps=(
-                'open the run: `opdsl.open_run("RUN").operator` takes and gives physical values',
-                "its `module` is the module alone, with normalised values",
-            ),
-            file=self.graph.name,
-        )
 
     # --- once for each resolution ---------------------------------------------------------
 

@@ -31,7 +31,8 @@ from opdsl.workflow.report.set_figures import (
     wave_words,
 )
 from opdsl.workflow.runs.measurements import given_sets, own_sets, settings_here
-from opdsl.workflow.runs.run import Run, open_run
+from opdsl.workflow.runs.opening import open_run
+from opdsl.workflow.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ ORIGIN = "compression"  # of the settings that fine-tuning changes
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class CompressionStage:
     """The model at a stage of its compression.
 
     Attributes:
@@ -77,14 +77,14 @@ class Compression:
     folder: Path
     factor: str
     epochs: int
-    stages: tuple[Stage, ...]
+    stages: tuple[CompressionStage, ...]
     layers: tuple[CompressedLayer, ...]
     dense: Mapping[str, str]
 
     @property
     def run(self) -> Run:
         """The compressed run, opened on the CPU."""
-        from opdsl.workflow.runs.run import open_run
+        from opdsl.workflow.runs.opening import open_run
 
         return open_run(self.folder)
 
@@ -167,10 +167,10 @@ def _refuse_band(run: Run) -> None:
 
 def _measured(
     name: str, run: Run, test: TrainingData | Sequence[TrainingData] | None, warn: Warn
-) -> Stage:
+) -> CompressionStage:
     report = run.evaluate(test, warn=warn)
     weights = sum(x.numel() for x in run.module.parameters())
-    return Stage(name, run.folder, weights, tuple(report.rows()))
+    return CompressionStage(name, run.folder, weights, tuple(report.rows()))
 
 
 def _decomposed(
@@ -182,7 +182,7 @@ def _decomposed(
     layers: Sequence[CompressedLayer],
 ) -> Run:
     """Write the decomposed model as the folder of a run, and open it."""
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     resolved = resolve(own_settings(run.folder, run.about))
     write_file(folder / PROGRAM, resolved_text(program).encode())
@@ -196,7 +196,7 @@ def _decomposed(
     return open_run(folder, device=run.device)
 
 
-def _write_errors(run: Run, stage: Stage) -> None:
+def _write_errors(run: Run, stage: CompressionStage) -> None:
     """Write the errors of the decomposed model as those at the end of its run."""
     about = read_about(run.folder)
     end = dict(about.get("finished") or {"epochs": 0, "step": 0, "skipped": 0})
@@ -217,7 +217,7 @@ def _tuned(
     warn: Warn,
 ) -> Run:
     """Train the decomposed model for a few epochs on the data of the run, or on other data."""
-    from opdsl.workflow.runs.run import open_run
+    from opdsl.workflow.runs.opening import open_run
 
     sources, places = as_sources(run.graph, *data)
     training = {k: x for k, x in places.items() if k != "test"}  # other tests are another run

@@ -13,17 +13,19 @@ from opdsl.nn.spectral.factors import Factored
 from opdsl.nn.spectral.half_waves.conv import BasisConv
 from opdsl.nn.sphere.harmonics import SphericalConv
 
-Layer = SpectralConv | BasisConv | SphericalConv
+SpectralLayer = SpectralConv | BasisConv | SphericalConv
 
 
-def layer_of(module: nn.Module) -> Layer:
+def layer_of(module: nn.Module) -> SpectralLayer:
     """Return the layer of a node, without the groups of channels around it."""
     layer = module.each if isinstance(module, GroupedLayer) else module
-    assert isinstance(layer, Layer)  # every block with `factor` and `rank` lowers to one of these
+    assert isinstance(
+        layer, SpectralLayer
+    )  # every block with `factor` and `rank` lowers to one of these
     return layer
 
 
-def dense_weights(layer: Layer) -> list[Tensor]:
+def dense_weights(layer: SpectralLayer) -> list[Tensor]:
     """Return R of each term of a layer with dense weights: (in, out, *frequencies).
 
     R of a separable layer is (channels, *frequencies).
@@ -42,7 +44,7 @@ def _has_real_weights(layer: SpectralConv | SphericalConv) -> bool:
     return hasattr(layer, "by") and layer.real  # harmonics have a matrix `by` degree, mode or all
 
 
-def factored_weights(layer: Layer) -> Sequence[Factored]:
+def factored_weights(layer: SpectralLayer) -> Sequence[Factored]:
     """Return the factorised R of each term of a layer."""
     weight = layer.weight
     if isinstance(weight, nn.ModuleList):

@@ -37,7 +37,7 @@ from opdsl.workflow.experiments.sweep_state import (
 from opdsl.workflow.folder.reading import read_about
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.overrides import settings_in_python
-from opdsl.workflow.runs.run import open_run
+from opdsl.workflow.runs.opening import open_run
 from opdsl.workflow.views import ProgramSource
 
 SWEEPS = Path("sweeps")

@@ -15,7 +15,8 @@ from opdsl.files import open_regular, read_regular, write_all
 from opdsl.workflow.experiments.point import RunResult, SweepRun, finished_result
 from opdsl.workflow.experiments.search import OptunaSearch, SweepValues
 from opdsl.workflow.experiments.sweep_plan import SweepPlan
-from opdsl.workflow.runs.run import Run, open_run
+from opdsl.workflow.runs.opening import open_run
+from opdsl.workflow.runs.run import Run
 
 JOURNAL = "results.jsonl"  # each run that was begun or has ended
 LARGEST = 64 << 20  # bytes of the journal

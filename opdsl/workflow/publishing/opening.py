@@ -17,7 +17,8 @@ from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.resolved_text import imported_files
 from opdsl.workflow.publishing.manifest import listed_files, refuse_changed, refuse_unlisted
 from opdsl.workflow.runs.calibration import CALIBRATION
-from opdsl.workflow.runs.run import Run, run_of, with_precision
+from opdsl.workflow.runs.opening import run_of, with_precision
+from opdsl.workflow.runs.run import Run
 
 READ = (METRICS, CALIBRATION)  # files that are read if they exist
 

@@ -23,7 +23,8 @@ from opdsl.workflow.folder.writing import new_folder
 from opdsl.workflow.losses.run_losses import with_function_name
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
-from opdsl.workflow.runs.run import Run, open_run
+from opdsl.workflow.runs.opening import open_run
+from opdsl.workflow.runs.run import Run
 from opdsl.workflow.training.execution import begin_run, resume_run
 from opdsl.workflow.training.progress import Progress, as_listener
 from opdsl.workflow.training.resuming import resumable_run
