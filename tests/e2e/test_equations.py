@@ -130,7 +130,7 @@ def test_adapt_writes_the_predictions(trained, tmp_path):
     command = ["adapt", trained.folder, "-i", tmp_path / "new.npz", "--steps", "3"]
     for name in ("out.npz", "out.h5"):
         good(*command, "-o", tmp_path / name)
-    text = good(*command, "-o", tmp_path / "third.npz", "--loss", "mse(u - f)").stdout
+    text = good(*command, "-o", tmp_path / "third.npz", "--loss", "mse(u - f)")
     assert text.startswith("loss  mse(u - f)\nsample 0  ")
     assert np.load(tmp_path / "out.npz")["u"].shape == (2, 1, 16)
     read = opdsl.open_dataset(tmp_path / "out.h5").values["u"]
