@@ -14,7 +14,7 @@ from torch import Tensor
 
 from opdsl.train.config.balance import BalanceSettings
 
-State = dict[str, float | list[float] | Tensor]
+BalanceState = dict[str, float | list[float] | Tensor]
 TINY = 1e-300  # below it a ratio of terms means nothing
 
 
@@ -70,7 +70,7 @@ class Relobralo:
         ratios = [a / b if a and b > TINY else 1.0 for a, b in zip(now, then, strict=True)]
         return scaled_softmax([x / self.settings.temperature for x in ratios])
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> BalanceState:
         """Return the terms, the weights and the number of steps."""
         return {
             "first": self.first,
@@ -137,7 +137,7 @@ class SoftAdapt:
         self.means, self.steps = new, 0
         self.sums, self.counts = [0.0] * len(new), [0.0] * len(new)
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> BalanceState:
         """Return sums, means, weights and the number of steps."""
         return {
             "sums": self.sums,

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-Order = int | Literal["spectral"] | None
+DerivativeOrder = int | Literal["spectral"] | None
 
 
 class Calculus(Protocol):

@@ -13,7 +13,7 @@ from opdsl.nn.spectral.half_waves.interpolants import derivative_matrix
 from opdsl.nn.spectral.transforms import apply_along_axis
 from opdsl.sampling import line_weights, spacings
 from opdsl.train.metrics.norms import GridAxes, wide
-from opdsl.train.physics.calculus import Order, components, vectors
+from opdsl.train.physics.calculus import DerivativeOrder, components, vectors
 from opdsl.train.physics.differences import difference
 
 DEFAULT_ORDER = 4  # of differences along axes that are not periodic
@@ -35,7 +35,7 @@ class GridCalculus:
     """
 
     grid: GridAxes
-    order: Order = None
+    order: DerivativeOrder = None
     space: tuple[int, ...] | None = None
 
     @property

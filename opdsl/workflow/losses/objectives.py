@@ -25,7 +25,7 @@ from opdsl.train.losses.expressions.objective import (
     Prepare,
 )
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.train.physics.calculus import Calculus, Order
+from opdsl.train.physics.calculus import Calculus, DerivativeOrder
 from opdsl.train.physics.grid import GridCalculus
 from opdsl.train.physics.points import PointCalculus, differentiable
 from opdsl.train.physics.sphere import SphereCalculus
@@ -98,19 +98,19 @@ def grid_of(domain: Domain) -> GridAxes:
 
 
 def _grid_calculus(
-    grid: GridAxes, space: tuple[int, ...] | None, functions: BatchFunctions, order: Order
+    grid: GridAxes, space: tuple[int, ...] | None, functions: BatchFunctions, order: DerivativeOrder
 ) -> Calculus:
     del functions
     return GridCalculus(grid, order, space)
 
 
-def _sphere_calculus(rule: str, functions: BatchFunctions, order: Order) -> Calculus:
+def _sphere_calculus(rule: str, functions: BatchFunctions, order: DerivativeOrder) -> Calculus:
     del functions, order
     return SphereCalculus(rule)
 
 
 def _point_calculus(
-    domain: str, outputs: tuple[str, ...], functions: BatchFunctions, order: Order
+    domain: str, outputs: tuple[str, ...], functions: BatchFunctions, order: DerivativeOrder
 ) -> Calculus:
     del order
     x = functions.batch

@@ -49,7 +49,7 @@ from opdsl.train.metrics.norms import (
     step_weights,
     wide,
 )
-from opdsl.train.physics.calculus import Calculus, Order
+from opdsl.train.physics.calculus import Calculus, DerivativeOrder
 from opdsl.train.physics.time import TIME_ORDER, step_derivative
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -70,7 +70,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "/": torch.div,
 }
 
-Calculi = Callable[["BatchFunctions", Order], Calculus]
+Calculi = Callable[["BatchFunctions", DerivativeOrder], Calculus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class BatchFunctions:
             u = calculus.d(u, axis, axes.count(axis))
         return u
 
-    def calculus(self, domain: str, order: Order = None) -> Calculus:
+    def calculus(self, domain: str, order: DerivativeOrder = None) -> Calculus:
         """Return the derivatives and integrals of a domain."""
         build = self.domains[domain].calculus
         assert build is not None  # the check has refused other domains
@@ -327,7 +327,7 @@ class BatchFunctions:
         inputs = ErrorInputs(pred, true, weights, facts.grid, None, options, functions)
         kind = ERRORS.get(term.error)
         if kind is not None and kind.domains == "derivatives" and facts.calculus is not None:
-            order: Order = "spectral" if facts.grid.periodic else None
+            order: DerivativeOrder = "spectral" if facts.grid.periodic else None
             return replace(inputs, calculus=self.calculus(term.domain, order))
         return inputs
 

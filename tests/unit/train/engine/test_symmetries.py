@@ -12,11 +12,16 @@ from opdsl.sampling import positions
 from opdsl.train.config.schema import Normalise, Optimizer
 from opdsl.train.config.symmetries import ChannelSource, GridMap, Symmetry
 from opdsl.train.engine.fit import fit
+from opdsl.train.engine.forward.symmetries import (
+    RandomSymmetries,
+    choices,
+    random_words,
+    transformed,
+)
 from opdsl.train.engine.loader import DeviceLoader, FieldUnits
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.rollout import Rollout
-from opdsl.train.engine.forward.symmetries import RandomSymmetries, choices, random_words, transformed
 from opdsl.train.run.listener import SilentListener
 from opdsl.workflow.programs.symmetries import compiled_symmetries
 from tests.unit.train.toy_problem import Cloud, quick
