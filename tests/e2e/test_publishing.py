@@ -208,8 +208,12 @@ def test_checkpoints_in_a_published_folder_are_not_read(model, trained):
 
 def test_a_folder_that_is_not_empty_stays_as_it_is(tmp_path, trained):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(opdsl.OpError, match="not empty"):
+    with pytest.raises(opdsl.OpError, match="not empty") as caught:
         opdsl.open_run(trained).save_pretrained(tmp_path)
+    (diagnostic,) = caught.value.diagnostics
+    assert [x.message for x in diagnostic.helps] == [
+        "name a new or empty folder"
+    ]  # there is no `--resume` here
     assert [x.name for x in tmp_path.iterdir()] == ["thesis.txt"]
 
 

@@ -18,16 +18,20 @@ CHECKPOINTS = "checkpoints"
 ABOUT = "opdsl.json"  # versions, where the data are; the normaliser too in earlier versions
 
 
-def refuse_used(run: Path) -> None:
+def refuse_used(run: Path, *helps: str) -> None:
     """Refuse a folder for a new run that exists and is not empty.
+
+    Args:
+        run: the folder.
+        helps: what to do instead, for commands without `--resume` and `--out`.
 
     Raises:
         OpError: OP0624, it holds something.
     """
     if run.is_dir() and any(p.name != LOCK for p in run.iterdir()):
-        raise _used(run, "is not empty")
+        raise _used(run, "is not empty", *helps)
     if run.exists() and not run.is_dir():
-        raise _used(run, "is a file")
+        raise _used(run, "is a file", *helps)
 
 
 def refuse_other_run(run: Path) -> None:
@@ -95,8 +99,11 @@ def lock(run: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _used(run: Path, what: str) -> OpError:
-    helps = ("go on with that run: `--resume`", "or begin in another folder: `--out FOLDER`")
+def _used(run: Path, what: str, *helps: str) -> OpError:
+    helps = helps or (
+        "go on with that run: `--resume`",
+        "or begin in another folder: `--out FOLDER`",
+    )
     return fault("OP0624", f"the run folder {what}", file=str(run), helps=helps)
 
 

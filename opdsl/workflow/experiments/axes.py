@@ -186,7 +186,7 @@ def _range(source: Source, key: str, scale: str, inner: str, begin: int) -> Swee
     if not low < high:
         raise _fault(source, begin, end, "the first end has to be less than the second", example)
     if scale == "log" and low <= 0:
-        raise _fault(source, begin, end, "`log` needs ends above zero; use `linear`")
+        raise _fault(source, begin, end, "`log` needs ends above zero", example)
     if count is not None and not 2 <= count <= MOST:
         raise _fault(source, begin, end, f"the count has to be between 2 and {MOST}", example)
     whole = all(re.fullmatch(r"[+-]?\d+", x) for x in parts[:2])

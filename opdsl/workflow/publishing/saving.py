@@ -44,7 +44,7 @@ CARD = "README.md"
 def save_pretrained(run: Run, folder: str | os.PathLike[str]) -> Path:
     """Write a run as a published model; see `Run.save_pretrained`."""
     target = Path(folder)
-    refuse_used(target)
+    refuse_used(target, "name a new or empty folder")
     source, _ = read(run.folder / PROGRAM)
     text = anonymous_program(source.text, check(source, model=run.graph.name, folder=run.folder))
     # its name is in the places of nodes, and would be a path on this machine

@@ -75,6 +75,13 @@ def test_a_wrong_axis_is_refused_at_its_place(text, part):
     assert diagnostic.labels[0].span.source.text == text
 
 
+def test_a_logarithm_of_zero_is_answered_with_a_range_of_this_axis():
+    with pytest.raises(OpError) as caught:
+        parse_axis("optimizer.lr=log(0, 1, 8)")
+    (diagnostic,) = caught.value.diagnostics
+    assert "write `optimizer.lr=log(" in diagnostic.helps[0].message
+
+
 def test_all_wrong_axes_are_reported_together():
     with pytest.raises(OpError) as caught:
         axes_of(["a", "b=", "c=1"])
