@@ -40,7 +40,7 @@ def refuse_masked_functions(
     masked = [
         x
         for x in head.outputs
-        if axes_of[x].periodic and (unseen and x in head.weights or _partly_masked(head, x))
+        if axes_of[x].periodic and ((unseen and x in head.weights) or _partly_masked(head, x))
     ]
     if not masked:
         return
