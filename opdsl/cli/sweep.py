@@ -77,8 +77,9 @@ def command(
 ) -> None:
     """Train a program at many points and choose the best.
 
-    Validation data choose. Every point is checked before the first one starts. Each is a run of its own
-    in the folder of the sweep; the test data are measured once, for the best.
+    Validation data choose. Every point is checked before the first one starts.
+    Each is a run of its own in the folder of the sweep; the test data are
+    measured once, for the best.
 
     Example: opdsl sweep darcy.op --over model.width=16,32,64 --over "optimizer.lr=log(1e-4,1e-2,8)"
 
