@@ -1,10 +1,11 @@
 """Burgers' equation from data, and from data and the equation, at 10, 100 and 1000 solutions.
 
-One program (`physics_burgers.op`) learns two ways, for 250 steps in batches of 8 each:
+One program (`physics_burgers.op`) learns three ways, for 1000 steps in batches of 8 each:
 
 - `data`: the relative L2 error of N solutions.
-- `data and equation`: of 1000 first states, N of which have solutions, also 0.01 times the mean
-  square of the residual. A first state without a solution costs nothing but the equation.
+- `data and equation`: of the same N solutions, also 0.01 times the mean square of the residual.
+- `data, equation at 1000`: of 1000 first states, N of which have solutions; a first state without
+  a solution costs nothing but the equation. Few batches then have a solution where N is small.
 
 First states are sums of three waves with random coefficients; solutions at 24 points and 11 times
 come from a pseudo-spectral method with integrating factors and Runge-Kutta steps of fourth order,
@@ -38,11 +39,9 @@ DATA = Path("runs/physics")
 PROGRAM = HERE / "physics_burgers.op"
 VISCOSITY, END, TIMES = 0.05, 0.4, 11
 SOLVED = (10, 100, 1000)
-INPUTS, TEST, STEPS, BATCH = 1000, 200, 250, 8
-WAYS = {
-    "data": "rel_l2(u)",
-    "data and equation": "rel_l2(u) + 0.01 * mse(burgers(u, 0.05))",
-}
+INPUTS, TEST, STEPS, BATCH = 1000, 200, 1000, 8
+BOTH = "rel_l2(u) + 0.01 * mse(burgers(u, 0.05))"
+WAYS = {"data": "rel_l2(u)", "data and equation": BOTH, "data, equation at 1000": BOTH}
 
 
 def main() -> None:
@@ -58,6 +57,8 @@ def main() -> None:
         for count in SOLVED:
             for way in WAYS:
                 row = {"learns from": way, "solutions": count, "seed": seed}
+                if way == "data, equation at 1000" and count == INPUTS:
+                    continue  # as `data and equation`
                 if any(row.items() <= x.items() for x in rows):
                     continue
                 rows.append(row | train(way, count, seed))
@@ -125,7 +126,7 @@ def write_data() -> None:
 
 def train(way: str, count: int, seed: int) -> dict[str, float]:
     """Train once, and return the test error."""
-    inputs = INPUTS if way == "data and equation" else count
+    inputs = INPUTS if way == "data, equation at 1000" else count
     name = f"burgers_{count}_of_{INPUTS}" if inputs > count else f"burgers_{count}"
     run = DATA / f"{name}_{list(WAYS).index(way)}_{seed}"
     start = time.perf_counter()

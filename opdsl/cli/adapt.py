@@ -35,7 +35,7 @@ def command(
     ] = 1e-3,
     device: Device = None,
 ) -> None:
-    """Fine-tune a trained model on each input by the equations of its loss.
+    """Fine-tune a trained model on inputs by equations.
 
     No solution is needed: the terms of the loss that compare with the truth are left
     out. Each sample begins with the weights of the run, which stay as they are.

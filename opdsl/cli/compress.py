@@ -53,7 +53,9 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Decompose the spectral weights of a run, fine-tune it, and compare the errors.
+    """Decompose the spectral weights of a run.
+
+    The result is fine-tuned, and the errors before and after are compared.
 
     Example: opdsl compress runs/darcy --factor tucker --rank 0.1 --out runs/small
     """

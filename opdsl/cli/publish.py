@@ -23,7 +23,9 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a trained model as a folder for others: program, weights, errors, model card.
+    """Write a trained model as a folder for others.
+
+    It has the program, the weights, the errors and a model card.
 
     Example: opdsl publish runs/darcy darcy-model
     """

@@ -21,7 +21,7 @@ def command(
     ] = "name",
     as_json: Json = False,
 ) -> None:
-    """List runs with the settings that differ, their data, errors and cost.
+    """List runs: settings that differ, data, errors and cost.
 
     Example: opdsl runs sweeps/darcy --sort valid
     """

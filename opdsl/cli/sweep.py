@@ -75,10 +75,11 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a program at many points and choose the best on validation data.
+    """Train a program at many points and choose the best.
 
-    Every point is checked before the first one starts. Each is a run of its own
-    in the folder of the sweep; the test data are measured once, for the best.
+    Validation data choose. Every point is checked before the first one starts.
+    Each is a run of its own in the folder of the sweep; the test data are
+    measured once, for the best.
 
     Example: opdsl sweep darcy.op --over model.width=16,32,64 --over "optimizer.lr=log(1e-4,1e-2,8)"
 

@@ -29,7 +29,7 @@ class Segment:
         dead_after: numbers of the values that no later unit reads.
     """
 
-    units: tuple[Unit, ...]
+    units: Iterable[Unit]
     recomputed: bool
     reads: tuple[int, ...] = ()
     writes: tuple[int, ...] = ()
@@ -75,7 +75,7 @@ def segments(
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
     if wanted is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return (Segment(tuple(units), recomputed=False),)
+        return (Segment(units, recomputed=False),)
     return tuple(_cut(tuple(units), steps, inputs, wanted))
 
 

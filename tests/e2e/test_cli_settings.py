@@ -70,7 +70,7 @@ def test_only_settings_with_an_effect_are_shown():
 
 def test_the_text_names_value_and_origin_in_columns():
     out = good("train", "tiny.op", "--print-config", "--set", "clip=1.5")
-    assert "clip                    = 1.5           # --set" in out.splitlines()
+    assert "clip                          = 1.5           # --set" in out.splitlines()
 
 
 def test_print_config_needs_no_data_and_leaves_no_folder(tmp_path):

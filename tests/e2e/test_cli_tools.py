@@ -278,7 +278,7 @@ def test_models_of_the_program_are_completed(tmp_path):
 def test_parameters_and_settings_are_completed_with_their_values():
     assert offered("opdsl summary tiny.op --set mod") == ["model.width=6", "model.modes=(3,3)"]
     assert offered("opdsl train tiny.op --set model.w") == ["model.width=6"]
-    assert offered("opdsl train tiny.op --set optimizer.l") == ["optimizer.lr=0.001"]
+    assert offered("opdsl train tiny.op --set optimizer.lr") == ["optimizer.lr=0.001"]
     assert offered("opdsl summary tiny.op --set optimizer.l") == []
 
 

@@ -261,8 +261,10 @@ def test_masks_on_points_that_each_sample_has_of_its_own(here):
 )
 def test_masks_that_do_not_fit_are_refused_before_a_run_begins(here, data, more, said):
     a, u = functions(N, SIZE, SIZE)
-    part = np.full((SIZE, SIZE), 0.5)
-    np.savez("f.npz", a=a, u=u, land=np.ones((SIZE, SIZE)), part=part)
+    part, land = np.full((SIZE, SIZE), 0.5), np.ones((SIZE, SIZE))
+    land[0, 0] = 0
+    u[0, 1, 1] = np.nan if "missing" in data else u[0, 1, 1]
+    np.savez("f.npz", a=a, u=u, land=land, part=part)
     (here / "m.op").write_text(program(data, more=more))
     result = run("train", "m.op", "--out", "run")
     assert result.exit_code

@@ -119,7 +119,7 @@ def test_every_member_has_a_page(kind):
 
 def test_members_are_the_modules_of_a_folder():
     assert LOSSES.names() == ("h1", "h1_spectral", "l2")
-    assert OPTIMIZERS.names() == ("adam", "adamw", "sgd")
+    assert OPTIMIZERS.names() == ("adam", "adamw", "lbfgs", "muon", "sgd")
     assert FORMATS.names() == ("mesh", "npz", "points", "pt", "well")
     assert GENERATORS.names() == (
         "advection",

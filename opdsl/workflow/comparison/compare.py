@@ -28,7 +28,7 @@ MISSING = "-"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
-    """Differences between trained runs; `opdsl.compare` returns one.
+    """Differences between trained runs; see `opdsl.compare` for an example.
 
     Attributes:
         runs: in the order in which they were named.

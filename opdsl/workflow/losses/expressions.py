@@ -245,6 +245,8 @@ class Typing:
     def _binary(self, expr: tree.Binary) -> TypedValue:
         left, right, sign = self.value(expr.left), self.value(expr.right), expr.sign
         match left, right:
+            case (FunctionValue() | NumberValue(), NumberValue(0)) if sign == "/":
+                raise self.fail("OP0702", "a division by zero", expr.span)
             case NumberValue(), NumberValue():
                 return self._constant_result(expr, left.value, right.value)
             case TermsValue(), TermsValue() if sign in "+-":
@@ -267,8 +269,6 @@ class Typing:
         raise self.fail("OP0706", message, expr.sign_span, notes=notes)
 
     def _constant_result(self, expr: tree.Binary, a: float, b: float) -> NumberValue:
-        if expr.sign == "/" and b == 0:
-            raise self.fail("OP0702", "a division by zero", expr.span)
         results = {"+": a + b, "-": a - b, "*": a * b}
         return NumberValue(a / b if expr.sign == "/" else results[expr.sign])
 

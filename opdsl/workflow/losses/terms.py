@@ -15,7 +15,7 @@ from opdsl.syntax.parser import parse, parse_expr
 from opdsl.syntax.unparse import expr as text_of
 from opdsl.train.config.loss_section import EXAMPLE, function_name, is_registered
 from opdsl.train.config.schema import Settings
-from opdsl.train.losses.expressions.nodes import WeightedTerm
+from opdsl.train.losses.expressions.nodes import WeightedTerm, depends_on_outputs
 from opdsl.workflow.losses.expressions import Typing
 from opdsl.workflow.losses.reporting import problem
 from opdsl.workflow.losses.values import TermsValue
@@ -106,10 +106,23 @@ def _terms(typing: Typing, expr: tree.Expr, what: str) -> LossTerms:
         return _of_all_outputs(typing, expr)
     value = typing.value(expr)
     if isinstance(value, TermsValue):
+        if what == "loss":
+            _refuse_constant(value.terms, expr)
         return _distinct(value.terms)
     message = f"the {what} is no sum of errors"
     helps = (f"compare functions by an error: `{EXAMPLE}`, `mse({text_of(expr)})`",)
     raise problem("OP0706", message, expr.span, helps=helps)
+
+
+def _refuse_constant(terms: LossTerms, expr: tree.Expr) -> None:
+    """Refuse terms that no prediction changes, since training cannot lower them."""
+    for term in terms:
+        error = term.error
+        functions = (error.value, error.target, *error.functions.values())
+        if not any(depends_on_outputs(x) for x in functions):
+            message = f"`{term.text}` depends on no output, so that training cannot change it"
+            helps = ("compare an output of the model, or leave the term out",)
+            raise problem("OP0706", message, expr.span, helps=helps)
 
 
 def _of_all_outputs(typing: Typing, expr: tree.Name) -> LossTerms:

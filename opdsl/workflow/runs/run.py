@@ -67,7 +67,7 @@ class Run:
     >>> run.predict(a).shape
     (16, 1, 16)
     >>> sorted(run.metrics.history[0])[:3]
-    ['epoch', 'lr', 'seconds']
+    ['epoch', 'grad_norm', 'lr']
     """
 
     folder: Path
@@ -195,8 +195,9 @@ class Run:
                 to OP0708, the expression is wrong; OP0724, no term can do without the truth.
 
         >>> import numpy as np, opdsl
-        >>> f = np.random.default_rng(0).normal(size=(2, 1, 16)).astype("float32")
-        >>> adapted = opdsl.open_run(RUN).adapt({"a": f}, loss="mse(u - a)", steps=5)
+        >>> f = np.random.default_rng(0).normal(size=(9, 1, 16)).astype("float32")
+        >>> run = opdsl.train(PROGRAM, data={"a": f, "u": f}, epochs=1, out=FOLDER / "adapted")
+        >>> adapted = run.adapt({"a": f[:2]}, loss="mse(u - a)", steps=5)
         >>> adapted.after[0] < adapted.before[0]
         True
         """
@@ -327,7 +328,7 @@ class Run:
         >>> run = opdsl.open_run(RUN)
         >>> small = run.compress(FOLDER / "small", factor="tucker", rank=0.5, epochs=0)
         >>> [x.name for x in small.stages], len(small.layers)
-        (['trained', 'decomposed'], 1)
+        (['trained', 'decomposed'], 2)
         """
         from opdsl.workflow.compression.compress import compress
 
@@ -363,8 +364,8 @@ class Run:
 
         >>> import opdsl
         >>> folder = opdsl.open_run(RUN).save_pretrained(FOLDER / "published")
-        >>> sorted(x.name for x in folder.iterdir())[:3]
-        ['README.md', 'diagram.svg', 'metrics.jsonl']
+        >>> (folder / "README.md").exists(), (folder / "model.safetensors").exists()
+        (True, True)
         """
         from opdsl.workflow.publishing.saving import save_pretrained
 

@@ -11,7 +11,7 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
+from opdsl.workflow.datasets.reading.streamed import AnySamples, StreamedSamples, head_of
 from opdsl.workflow.losses.run_losses import RunLosses, outputs_with_derivatives
 
 
@@ -36,7 +36,12 @@ def refuse_masked_functions(
     """
     # a sample without any truth is no domain with a hole: equations hold all over it
     head = head_of(train)
-    masked = [x for x in head.outputs if _partly_masked(head, x) and axes_of[x].periodic]
+    unseen = isinstance(train, StreamedSamples)  # later samples may have other masks
+    masked = [
+        x
+        for x in head.outputs
+        if axes_of[x].periodic and ((unseen and x in head.weights) or _partly_masked(head, x))
+    ]
     if not masked:
         return
     loss = LOSSES.find(settings.loss) if settings.loss.isidentifier() else None

@@ -17,7 +17,7 @@ def test_the_sources_say_what_the_registry_does(kind, registry):
 
 def test_facts_are_told():
     found = {x.name: x.sentences for kind in KINDS for x in members(kind)}
-    assert found["sgd"] == "It uses `optimizer.momentum`."
+    assert found["sgd"] == "It uses `optimizer.momentum`, `optimizer.nesterov`."
     assert found["h1"] == "It needs a grid."
 
 

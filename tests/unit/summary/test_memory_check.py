@@ -1,13 +1,12 @@
 """What cannot fit is refused by its number before anything is allocated."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 import opdsl
 from opdsl import OpError
 from opdsl.summary.memory_check import refuse_too_large
+from opdsl.train.config.optimization import Optimizer
 from opdsl.train.optimizers import OPTIMIZERS
 from tests.programs import model
 
@@ -31,10 +30,29 @@ def test_the_refusal_names_what_is_needed_and_what_is_free():
 @pytest.mark.parametrize("kind", OPTIMIZERS.names())
 def test_the_state_of_an_optimizer_has_the_numbers_that_its_entry_declares(kind):
     entry = OPTIMIZERS.find(kind)
-    weight = torch.nn.Parameter(torch.ones(1000))
-    weight.grad = torch.ones(1000)
-    settings = SimpleNamespace(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, momentum=0.9)
+    weight = torch.nn.Parameter(torch.randn(25, 40))
+    settings = Optimizer(kind=kind, lr=0.1, weight_decay=0.0, history=3)
     optimizer = entry.build([weight], settings)
-    optimizer.step()
-    state = [x for x in optimizer.state[weight].values() if x.numel() == 1000]
-    assert len(state) == entry.moments
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (weight**4).sum()
+        loss.backward()
+        return loss
+
+    if entry.repeats:
+        optimizer.step(closure)
+    else:
+        closure()
+        optimizer.step()
+    state = [x for x in _tensors(optimizer.state_dict()) if x.numel() == 1000]
+    assert len(state) == entry.numbers(settings)
+
+
+def _tensors(state):
+    """Yield the tensors in nested states."""
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for x in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(x)

@@ -208,6 +208,22 @@ def leaves(node: FunctionNode | None) -> tuple[Leaf, ...]:
     return ()
 
 
+def depends_on_outputs(node: FunctionNode | None) -> bool:
+    """Return whether predictions change the values of a function; coordinates do not."""
+    match node:
+        case Leaf():
+            return node.role == "output"
+        case Channels() | Pointwise():
+            return depends_on_outputs(node.value)
+        case ConcatNode():
+            return any(depends_on_outputs(x) for x in node.parts)
+        case ArithmeticNode():
+            return depends_on_outputs(node.left) or depends_on_outputs(node.right)
+        case OperatorNode():
+            return any(depends_on_outputs(x) for x in node.args)
+    return False
+
+
 def operators(node: FunctionNode | None) -> tuple[OperatorNode, ...]:
     """Return every operator of a function, the outermost first."""
     match node:

@@ -195,4 +195,5 @@ def test_wandb_writes_an_offline_run(tmp_path, monkeypatch):
     logged(tmp_path, monkeypatch, "wandb")
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     (file,) = folder.glob("*.wandb")
-    assert b"valid/rel_l2" in file.read_bytes()
+    # the process that writes the file may be slower than this one
+    assert any(b"valid/rel_l2" in file.read_bytes() or time.sleep(1.0) for _ in range(120))
