@@ -79,7 +79,7 @@ def test_a_logarithm_of_zero_is_answered_with_a_range_of_this_axis():
     with pytest.raises(OpError) as caught:
         parse_axis("optimizer.lr=log(0, 1, 8)")
     (diagnostic,) = caught.value.diagnostics
-    assert "write `optimizer.lr=log(" in diagnostic.helps[0].message
+    assert "write `optimizer.lr=log(" in diagnostic.helps[0].text
 
 
 def test_all_wrong_axes_are_reported_together():
