@@ -211,9 +211,8 @@ def test_a_folder_that_is_not_empty_stays_as_it_is(tmp_path, trained):
     with pytest.raises(opdsl.OpError, match="not empty") as caught:
         opdsl.open_run(trained).save_pretrained(tmp_path)
     (diagnostic,) = caught.value.diagnostics
-    assert [x.message for x in diagnostic.helps] == [
-        "name a new or empty folder"
-    ]  # there is no `--resume` here
+    # the command has neither `--resume` nor `--out`
+    assert [x.text for x in diagnostic.helps] == ["name a new or empty folder"]
     assert [x.name for x in tmp_path.iterdir()] == ["thesis.txt"]
 
 
