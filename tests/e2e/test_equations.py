@@ -74,6 +74,16 @@ def test_an_equation_alone_determines_the_operator(tmp_path):
     assert opdsl.open_run(tmp_path / "run").predict(data["f"]).shape == (32, 1, 16)
 
 
+def test_a_loop_of_ones_own_learns_an_equation_alone(tmp_path):
+    text, data = program(optimizer=ADAM, epochs=1), {"f": samples(32)["f"]}
+    run = opdsl.train(text, data=data, out=tmp_path / "run")
+    training = opdsl.prepare_training(text, data=data)
+    (batch,) = training.batches(0)
+    training.step.begin()
+    loss = training.step.learn(batch, training.rate(0)).loss
+    assert loss == run.metrics.history[0]["train_loss"]
+
+
 def test_samples_without_truth_learn_from_the_equation_beside_those_with(tmp_path):
     data, wave = samples(32), np.cos(2 * np.pi * np.arange(16) / 16)
     data["f"][0], data["u"][0] = wave, wave / (2 * np.pi) ** 2  # shows one mode alone

@@ -5,7 +5,7 @@ A run that was killed, interrupted or starved of disk continues bit for bit: eve
 order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,18 +156,16 @@ def fit(  # noqa: PLR0913  the contract with the callers
     _refuse_no_samples(train)
     _refuse_no_validation(valid, settings)
     if objective is None:
-        objective = _objective(settings, grids, banded=frozen is not None)
+        objective = objective_of(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        rules_of, maps = rules or {}, settings.maps
-
-        def statistics() -> Normaliser:
-            kinds = settings.normalise
-            scales = Normaliser.fit(train, kinds, loop, samplings, rules_of, maps)
-            return scales.with_unscaled_outputs(axes_of or {})
-
-        train_step = train_step_of(module, settings, grids, loop, frozen, statistics, objective)
+        normaliser = (
+            frozen.normaliser
+            if frozen
+            else normaliser_of(train, settings, loop, samplings, rules, axes_of or {})
+        )
+        train_step = train_step_of(module, normaliser, settings, grids, loop, frozen, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
@@ -223,8 +221,33 @@ def steps_in_epoch(samples: int, settings: Settings) -> int:
     return -(-samples // (settings.batch * settings.accumulate))
 
 
-def _objective(settings: Settings, grids: Mapping[str, GridAxes], *, banded: bool) -> Objective:
-    """Return the objective of a loss that is set by its name, or of a band."""
+def normaliser_of(
+    train: AnySampleSet,
+    settings: Settings,
+    loop: Rollout | None,
+    samplings: Samplings | None,
+    rules: PointRules | None,
+    outputs: Iterable[str],
+) -> Normaliser:
+    """Compute the normaliser of a run from its training samples.
+
+    Args:
+        train, settings, loop, samplings, rules: as for `fit`.
+        outputs: names of the outputs, where the samples have no truth.
+
+    Raises:
+        OpError: OP0670, OP0671 statistics or maps do not suit the samples.
+    """
+    scales = Normaliser.fit(train, settings.normalise, loop, samplings, rules, settings.maps)
+    return scales.with_unscaled_outputs(outputs)
+
+
+def objective_of(settings: Settings, grids: Mapping[str, GridAxes], *, banded: bool) -> Objective:
+    """Return the objective of a loss that is set by its name, or of a band.
+
+    Raises:
+        OpError: OP0604, the loss needs derivatives, and an output has no grid.
+    """
     loss = LOSSES.find(settings.loss)
     assert loss is not None  # the settings have refused other names
     flat = [name for name, grid in grids.items() if not grid.periodic]
@@ -248,26 +271,24 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
 
 def train_step_of(
     module: nn.Module,
+    normaliser: Normaliser,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
     frozen: FrozenPart | None,
-    statistics: Callable[[], Normaliser],
-    objective: Objective | None = None,
+    objective: Objective,
 ) -> TrainStep:
     """Seed, move module and normaliser to the device, and make the optimizer.
 
     Args:
         module: with its first weights.
+        normaliser: of the training data.
         settings: of the run.
         grids: the grid of each output.
         loop: the rollout, if there are steps in time.
         frozen: the trained part around which a band is learnt.
-        statistics: computes the normaliser from the training data.
-        objective: the loss; that of the setting `loss` if not given.
+        objective: the loss of a batch.
     """
-    if objective is None:
-        objective = _objective(settings, grids, banded=frozen is not None)
     device = device_of(settings.device)
     policy = policy_with_nodes(settings.precision, settings.node_precision, device)
     seed_everything(settings.seed)
@@ -275,7 +296,6 @@ def train_step_of(
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
     freeze(module, settings)
-    normaliser = frozen.normaliser if frozen else statistics()
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None

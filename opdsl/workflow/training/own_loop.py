@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from opdsl.ir.graph import Graph
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
-from opdsl.train.engine.fit import steps_in_epoch, train_step_of
+from opdsl.train.engine.fit import normaliser_of, objective_of, steps_in_epoch, train_step_of
 from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
 from opdsl.train.engine.order import permutation
@@ -26,7 +25,6 @@ from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses.objective.function import LossFunction
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of, measure
-from opdsl.train.scaling.normalise import Normaliser
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.datasets.reading.sources import Sources
@@ -180,19 +178,17 @@ def prepared_training(
     )
     train, loop = run.sets.division.train, run.sets.loop
     axes, samplings = grid_axes(graph), latitude_samplings(graph)
-    statistics = partial(
-        Normaliser.fit,
-        train,
-        settings.normalise,
-        loop,
-        samplings,
-        axis_rules(graph),
-        settings.maps,
-    )
     seed_everything(settings.seed)
-    grids = grids_of(train, {}, {}, loop, axes)
-    objective = None if run.frozen else run.losses.objective
-    step = train_step_of(run.module, settings, grids, loop, run.frozen, statistics, objective)
+    frozen, grids = run.frozen, grids_of(train, {}, {}, loop, axes)
+    normaliser = (
+        frozen.normaliser
+        if frozen
+        else normaliser_of(train, settings, loop, samplings, axis_rules(graph), axes)
+    )
+    objective = None if frozen else run.losses.objective
+    if objective is None:
+        objective = objective_of(settings, grids, banded=frozen is not None)
+    step = train_step_of(run.module, normaliser, settings, grids, loop, frozen, objective)
     loaders = [
         None if x is None else DeviceLoader.of(x, step.policy, samplings, step.units)
         for x in (train, run.sets.valid)
