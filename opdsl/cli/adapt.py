@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opdsl.cli.console import result, say, warn
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import Device, RunArgument
+from opdsl.cli.options import Device, InputFile, OutputFile, RunArgument
 
 SUFFIXES = (*HDF5, ".npz")
 
 
 def command(
     run: RunArgument,
-    input_: Annotated[
-        str,
-        typer.Option("--input", "-i", metavar="FILE", help="The inputs, a .h5, .npz or .pt file."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="A new .h5 or .npz file.")
-    ],
+    input_: InputFile,
+    output: OutputFile,
     loss: Annotated[
         str | None,
         typer.Option("--loss", metavar="EXPR", help="An equation; default: those of the run."),

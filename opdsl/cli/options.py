@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, with one wording."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,23 @@ Parameters = Annotated[
         help="Set a parameter, as model.width=96.",
         autocompletion=completion.parameters,
     ),
+]
+TrainingDataOption = Annotated[
+    str | None, typer.Option("--data", metavar="PATH", help="Samples to learn from.")
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
+]
+Config = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="FILE", help="Settings in YAML; may be repeated."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+InputFile = Annotated[
+    str, typer.Option("--input", "-i", metavar="FILE", help="The inputs, a .h5, .npz or .pt file.")
+]
+OutputFile = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="A new .h5 or .npz file.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[

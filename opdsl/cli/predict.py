@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opdsl.cli.console import UsageError, say, warn
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import CoordinatesOption, Device, PrecisionOption, RunArgument
+from opdsl.cli.options import (
+    CoordinatesOption,
+    Device,
+    InputFile,
+    OutputFile,
+    PrecisionOption,
+    RunArgument,
+)
 
 SUFFIXES = (*HDF5, ".npz")
 
 
 def command(
     run: RunArgument,
-    input_: Annotated[
-        str,
-        typer.Option("--input", "-i", metavar="FILE", help="The inputs, a .h5, .npz or .pt file."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="A new .h5 or .npz file.")
-    ],
+    input_: InputFile,
+    output: OutputFile,
     split: Annotated[
         str | None,
         typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),

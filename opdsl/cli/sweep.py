@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opdsl.cli.console import UsageError, result, say, show_json, table, warn
-from opdsl.cli.options import Device, Json, Model, OptionalSpec, PrecisionOption, SetOption
+from opdsl.cli.options import (
+    Config,
+    Device,
+    Epochs,
+    Json,
+    Model,
+    OptionalSpec,
+    PrecisionOption,
+    Quiet,
+    SetOption,
+    TrainingDataOption,
+)
 
 if TYPE_CHECKING:
     from opdsl.workflow.experiments.sweep_plan import SweepPlan
@@ -40,9 +51,7 @@ def command(
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", help="Processes that train side by side.")
     ] = 1,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="PATH", help="Samples to learn from.")
-    ] = None,
+    data: TrainingDataOption = None,
     valid: Annotated[
         str | None,
         typer.Option("--valid", metavar="PATH", help="Data that choose the point: PATH or 0.1."),
@@ -58,21 +67,16 @@ def command(
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="FOLDER", help="Go on with a sweep.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
-    ] = None,
+    epochs: Epochs = None,
     device: Device = None,
     precision: PrecisionOption = None,
     sets: SetOption = None,
-    config: Annotated[
-        list[str] | None,
-        typer.Option("--config", metavar="FILE", help="Settings in YAML; may be repeated."),
-    ] = None,
+    config: Config = None,
     model: Model = None,
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Leave the test data for later.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a program at many points and choose the best.

@@ -12,7 +12,18 @@ import typer
 from typer.core import TyperCommand
 
 from opdsl.cli.console import UsageError, lively, result, say, show_json, table, warn
-from opdsl.cli.options import Device, Json, Model, OptionalSpec, PrecisionOption, SetOption
+from opdsl.cli.options import (
+    Config,
+    Device,
+    Epochs,
+    Json,
+    Model,
+    OptionalSpec,
+    PrecisionOption,
+    Quiet,
+    SetOption,
+    TrainingDataOption,
+)
 from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
@@ -51,9 +62,7 @@ def with_values(args: Sequence[str]) -> Iterator[str]:
 
 def command(
     spec: OptionalSpec = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="PATH", help="Samples to learn from.")
-    ] = None,
+    data: TrainingDataOption = None,
     valid: Annotated[
         str | None,
         typer.Option(
@@ -82,9 +91,7 @@ def command(
             help="Go on with a run; without RUN that of --out or the latest.",
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
-    ] = None,
+    epochs: Epochs = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -94,10 +101,7 @@ def command(
     device: Device = None,
     precision: PrecisionOption = None,
     sets: SetOption = None,
-    config: Annotated[
-        list[str] | None,
-        typer.Option("--config", metavar="FILE", help="Settings in YAML; may be repeated."),
-    ] = None,
+    config: Config = None,
     model: Model = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
@@ -115,7 +119,7 @@ def command(
     profile: Annotated[
         bool, typer.Option("--profile", help="Time and memory of a step by node.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a model.

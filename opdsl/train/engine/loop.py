@@ -297,10 +297,8 @@ class Training:
 
     def _batch(self, rows: torch.Tensor, loaded: LoadedBatch) -> Batch:
         """Move the samples of a step to the device, transformed by the declared symmetries."""
-        if not self.symmetries:
-            return self.loader.on_device(rows, loaded)
-        random, step = RandomSymmetries(self.symmetries, self.settings.seed), self.at.step
-        return self.loader.on_device(rows, loaded, lambda fields: random.transform(fields, step))
+        random = RandomSymmetries(self.symmetries, self.settings.seed)
+        return self.loader.on_device(rows, loaded, random.of_step(self.at.step))
 
     def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
         """Advance the position; count steps without an update, and stop after many."""

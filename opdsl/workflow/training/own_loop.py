@@ -85,10 +85,8 @@ class PreparedTraining:
             yield self._on_device(rows, loaded, first + i // settings.accumulate)
 
     def _on_device(self, rows: torch.Tensor, loaded: LoadedBatch, step: int) -> Batch:
-        if not self.symmetries:
-            return self.loader.on_device(rows, loaded)
         random = RandomSymmetries(self.symmetries, self.settings.seed)
-        return self.loader.on_device(rows, loaded, lambda fields: random.transform(fields, step))
+        return self.loader.on_device(rows, loaded, random.of_step(step))
 
     def rate(self, step: int) -> float:
         """Return the learning rate that the settings say for a step, counted from 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import gcd
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import all_values
 from opdsl.train.config.symmetries import ChannelSource, GridMap, Symmetry
-from opdsl.train.engine.loader import FieldValues
+from opdsl.train.engine.loader import FieldValues, Transform
 
 STREAM = 1  # of the counter-based generator; the order of samples uses stream 0
 
@@ -39,6 +40,10 @@ class RandomSymmetries:
         for symmetry, word in zip(self.symmetries, draws, strict=True):
             fields = transformed(symmetry, fields, word * choices(symmetry, fields) >> 64)
         return fields
+
+    def of_step(self, step: int) -> Transform | None:
+        """Return the transform of a step's batches; None without symmetries."""
+        return partial(self.transform, step=step) if self.symmetries else None
 
 
 def random_words(seed: int, step: int, count: int) -> list[int]:

@@ -190,8 +190,8 @@ class Converter:
         if x.ndim == axes + 1 and channels == 1:
             return x.unsqueeze(1)
         shared = (axes, 1) if channels == 1 else (axes + 1, x.shape[0] if x.ndim else 0)
-        beside = len(self.graph.inputs) > 1  # the only input has to vary
-        if (x.ndim, channels) == shared and x.ndim and beside and port in self.graph.inputs:
+        may_be_static = len(self.graph.inputs) > 1  # the only input has to vary
+        if (x.ndim, channels) == shared and x.ndim and may_be_static and port in self.graph.inputs:
             self.static.add(port.name)
             return x[None, None] if channels == 1 else x[None]
         if x.ndim == axes + 3 and self.graph.feedback:
