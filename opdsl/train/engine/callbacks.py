@@ -100,6 +100,7 @@ class Callback:
     >>> class Patience(opdsl.Callback):
     ...     def __init__(self, epochs):
     ...         self.epochs, self.best, self.since = epochs, float("inf"), 0
+    ...
     ...     def on_validation(self, run, metrics):
     ...         self.since = 0 if metrics.rel_l2 < self.best else self.since + 1
     ...         self.best = min(self.best, metrics.rel_l2)
