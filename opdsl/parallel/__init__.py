@@ -1,0 +1,1 @@
+"""The processes of a run: their mesh, their start and their agreement."""
