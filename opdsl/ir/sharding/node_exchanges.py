@@ -194,14 +194,15 @@ def _shift(call: NodeCall) -> Iterator[Exchange]:
 
 
 def _channels(call: NodeCall) -> Iterator[Exchange]:
+    group = call.rule.group
     for x in call.sharded_inputs:
-        size = call.point_bytes(x, of_channel=True)
-        both = all_to_all(call.parts(x.points), call.parts(x.channels), size)
+        size = group * call.point_bytes(x, of_channel=True)
+        both = all_to_all(call.parts(x.points), call.parts(x.channels // group), size)
         text = f"{x.axis_name} whole, channels in parts"
         yield call.exchange("all_to_all", both, text, trained=x.trained)
     y = call.result
-    size = call.point_bytes(y, of_channel=True)
-    both = all_to_all(call.parts(y.channels), call.parts(y.points), size)
+    size = group * call.point_bytes(y, of_channel=True)
+    both = all_to_all(call.parts(y.channels // group), call.parts(y.points), size)
     text = f"channels whole, {y.axis_name} in parts"
     yield call.exchange("all_to_all", both, text, trained=any(x.trained for x in call.inputs))
 

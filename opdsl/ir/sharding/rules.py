@@ -56,6 +56,7 @@ class Rule:
         numbers: real numbers of the sums of one sample, or of the batch.
         per_batch: whether `numbers` are of the batch, and summed in training only.
         whole: indices of the inputs that are gathered.
+        group: of `channels`: how many neighbouring channels stay together.
         counts: coefficients on each axis, (degrees, orders) on a sphere.
         terms: expansions that are added up.
         width: real numbers of a coefficient: 2 or 1.
@@ -68,6 +69,7 @@ class Rule:
     numbers: int = 0
     per_batch: bool = False
     whole: tuple[int, ...] = ()
+    group: int = 1
     counts: tuple[int, ...] = ()
     terms: int = 1
     width: int = 2
