@@ -160,6 +160,11 @@ def _refuse_no_members(
     """Refuse a CRPS whose members are no multiple of the channels of what they predict."""
     channels = target.channels if isinstance(target, FunctionValue) else 1
     if "deviation" in options:
+        deviation = typing.value(options["deviation"])
+        if isinstance(deviation, NumberValue) and deviation.value <= 0:
+            message = "a deviation is above 0"
+            helps = ("write the output that predicts it: `crps(u, deviation = w)`",)
+            raise typing.fail("OP0702", message, options["deviation"].span, helps=helps)
         if isinstance(target, FunctionValue):
             typing.same_shape(value, target, expr.span)
         return
