@@ -210,7 +210,7 @@ def _exchange(
     flat = torch.cat([x.reshape(-1) for x in reals])
     sent, received = [x.numel() for x in reals], [pair * math.prod(x) for x in shapes]
     y: Tensor = _AllToAll.apply(flat, sent, received, space, kind)  # type: ignore[no-untyped-call]  # torch's own
-    parts = y.split(received)
+    parts = torch.split(y, received)
     if pair == 1:
         return [x.view(shape) for x, shape in zip(parts, shapes, strict=True)]
     return [torch.view_as_complex(x.view(*s, 2)) for x, s in zip(parts, shapes, strict=True)]
@@ -253,7 +253,7 @@ def _gather(
     flat = torch.cat([reals.reshape(-1)] * space.count)
     received = list(map(math.prod, shapes))
     y = _send(flat, [reals.numel()] * space.count, received, space, kind, direction)
-    parts = [z.view(s) for z, s in zip(y.split(received), shapes, strict=True)]
+    parts = [z.view(s) for z, s in zip(torch.split(y, received), shapes, strict=True)]
     whole = torch.cat(parts, axis)
     return torch.view_as_complex(whole) if x.is_complex() else whole
 
@@ -269,7 +269,8 @@ class _AllToAll(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        return _send(g, *ctx.transposed, "backward"), None, None, None, None
+        received, sent, space, kind = ctx.transposed
+        return _send(g, received, sent, space, kind, "backward"), None, None, None, None
 
 
 class _AllReduce(torch.autograd.Function):
@@ -293,7 +294,8 @@ class _OwnPart(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        return _gather(g, *ctx.place, "inputs", "backward"), None, None
+        space, axis, n = ctx.place
+        return _gather(g, space, axis, n, "inputs", "backward"), None, None
 
 
 class _WholeResult(torch.autograd.Function):
