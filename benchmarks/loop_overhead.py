@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 OUT = HERE / "results" / "loop_overhead.md"
 CASES = {  # program, points of an axis, samples
     "specs/darcy_small.op": (16, 320),
+    "benchmarks/darcy_tucker.op": (16, 320),
     "specs/fno_darcy.op": (33, 160),
 }
 BATCH = 16
