@@ -30,6 +30,7 @@ from opdsl.train.config.optimization import (
     WeightPaths,
 )
 from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,
     FREE,
@@ -217,6 +218,7 @@ class Settings(Section):
     accumulate: Annotated[AtLeastOne, FIXED] = 1
     recompute: Recompute = False
     parallel: Parallel = Parallel()
+    patches: Patches = Patches()
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
     node_precision: NodePrecision = NodePrecision()

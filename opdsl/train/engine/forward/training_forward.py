@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
+from opdsl.nn.recomputation import recomputed_operations
 from opdsl.parallel.agreement import cut_of_all
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.engine.loader import Batch, FieldValues
@@ -111,8 +112,12 @@ def own_noise(x: Values, mesh: ProcessMesh, *, counts: bool = True) -> Tensor:
 
 
 def _recomputed(module: nn.Module) -> Callable[..., Any]:
+    def run(**arguments: Any) -> Any:
+        with recomputed_operations():
+            return module(**arguments)
+
     def call(**arguments: Any) -> Any:
-        return checkpoint(module, use_reentrant=False, **arguments)
+        return checkpoint(run, use_reentrant=False, **arguments)
 
     return call
 
