@@ -65,7 +65,7 @@ def run_trial(
             case "--overfit":
                 steps = resolved.settings.schedule.epochs
                 trial = trials.overfit(training, overfit or 1, steps)
-                text = _overfit(trial)
+                text = _overfit(trial, overfit or 1)
             case _:
                 trial = step_profile.profile_step(training)
                 text = _profile(trial)
@@ -96,12 +96,13 @@ def _rates(trial: RateTest) -> str:
     return f"{table(rows, left=0)}\n{note}\nuse it: --set optimizer.lr={trial.suggestion:g}"
 
 
-def _overfit(trial: OverfitTest) -> str:
+def _overfit(trial: OverfitTest, wanted: int) -> str:
     steps = len(trial.losses)
     stride = max(1, steps // ROWS)
     shown = [*range(0, steps - 1, stride), steps - 1]
     rows = [("step", "loss"), *((str(i + 1), f"{trial.losses[i]:.4g}") for i in shown)]
-    text = f"{trial.samples} samples at the rate {trial.rate:g}: the loss fell to "
+    all_of = "all " if trial.samples < wanted else ""
+    text = f"{all_of}{trial.samples} samples at the rate {trial.rate:g}: the loss fell to "
     text += f"{100 * trial.ratio:.2g} % in {steps} steps"
     if trial.ratio > 0.1:
         text += "\nthe model hardly learns them: see whether inputs determine outputs, "

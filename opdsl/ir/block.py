@@ -19,6 +19,7 @@ from opdsl.ir import ends
 from opdsl.ir.dims import Poly
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import EXACT, Order
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -246,6 +247,18 @@ class Block(BaseModel):
             _x: the spaces of the inputs.
         """
         return (0,) * len(sizes[-1]) if self.ragged == "pointwise" else None
+
+    def sharding(self, _axis: int, _sizes: GridSizes, *_x: Any, **_: Any) -> Rule | None:
+        """Return how it is computed where each process has a part of an axis of its grid.
+
+        None: as the receptive field says, and not at all if that is the whole grid.
+
+        Args:
+            _axis: the index of the axis.
+            _sizes: the grid of each input, and last the grid of the result.
+            _x: the spaces of the inputs.
+        """
+        return None
 
     def uniform(self, inputs: tuple[bool, ...], *_x: Any, **_: Any) -> bool:
         """Return whether the result has the same value at all points.

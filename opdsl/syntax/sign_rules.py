@@ -93,13 +93,17 @@ def walrus(context: ErrorContext) -> Diagnostic | None:
 
 
 def power(context: ErrorContext) -> Diagnostic | None:
-    """Recognise `**` as a power: `a ** 2`."""
-    before = context.previous
-    if context.piece.text != "*" or before is None or before.text != "*":
+    """Recognise `**` and `^` as powers: `a ** 2`, `a^2`."""
+    before, piece = context.previous, context.piece
+    if before is not None and (before.text, piece.text) == ("*", "*"):
+        sign, start = "**", before.start
+    elif piece.text == "^" and "MUL" in context.accepts:
+        sign, start = "^", piece.start
+    else:
         return None
-    span = context.source.span(before.start, context.piece.end)
+    span = context.source.span(start, piece.end)
     return error(
-        "`**` is not a sign of the language",
+        f"`{sign}` is not a sign of expressions",
         Label(span, "there are no powers"),
         helps=(Help("multiply: `x * x`"),),
     )

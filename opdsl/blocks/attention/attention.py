@@ -9,11 +9,12 @@ from pydantic import Field, PositiveInt
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -106,6 +107,13 @@ class Attention(Block):
         pairs = volume * volume * (4 * c)
         products = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
         return Cost(decided(params), volume * (8 * c * c) + products, x.numbers() * BYTES)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Sum the products of keys and values over the grid; `softmax` looks at all points."""
+        if self.kind == "softmax":
+            return Rule("gather", whole=(0,))
+        c = decided(x.channels)
+        return reduction(c * (c // self.heads) + (c if self.kind == "linear" else 0))
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""

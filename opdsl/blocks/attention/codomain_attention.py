@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.channel_groups import one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, PositiveCount, decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class CodomainAttention(Block):
     ) -> Order | None:
         """Return the order of the integral of q k."""
         return orders.integral(q.domain, ends.product(inputs[0], inputs[1]))
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _q: Space, _k: Space, _v: Space) -> Rule:
+        """Sum the score of each head and pair of variables over the grid."""
+        return reduction(decided(self.variables * self.variables * self.heads))
 
     def cost(self, q: Space, _k: Space, v: Space) -> Cost:
         """Count a score for each head and pair of variables, and a sum for each variable."""

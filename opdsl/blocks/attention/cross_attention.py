@@ -10,10 +10,11 @@ from pydantic import Field, PositiveInt
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, SideInput
 from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class CrossAttention(Block):
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
         return Cost(decided(params), flops, q.numbers() * BYTES)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _q: Space, _v: Space) -> Rule:
+        """Gather v, at all points of which every query looks."""
+        return Rule("gather", whole=(1,))
 
     def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
         """Return whether the queries have one value: equal queries get equal answers."""

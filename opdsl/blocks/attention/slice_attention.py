@@ -10,10 +10,11 @@ from pydantic import Field, PositiveInt
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, SideInput
 from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class SliceAttention(Block):
         among = self.heads * (6 * m * d * d + 4 * m * m * d)
         flops = volume * (6 * c * c + 2 * c * m + 4 * c * m) + among
         return Cost(decided(params), flops, x.numbers() * BYTES)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Sum each slice, a vector for each head, and its weights over the grid."""
+        return reduction(self.slices * (decided(x.channels) + self.heads))
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from opdsl.ir.block import Block, Cost, copy_cost
+from opdsl.ir.block import Block, Cost, GridSizes, copy_cost
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import extension
+from opdsl.ir.sharding.rules import CHANNELS, Rule
 from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -44,6 +45,14 @@ class BetweenExtensions(Block):
     def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
         """Return that it is exact at resolutions at which the extension is not rounded."""
         return EXACT
+
+    def sharding(self, axis: int, sizes: GridSizes, x: Space) -> Rule:
+        """Move points between neighbours, unless polynomials continue the function."""
+        step = next(y for y in self._steps(x) if y)
+        if self.outward and step.kind != "zero":
+            return CHANNELS
+        before = abs(sizes[-1][axis] - sizes[0][axis]) // 2 if step.sides == "both" else 0
+        return Rule("shift", before=before if self.outward else -before)
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

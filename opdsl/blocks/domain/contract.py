@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.combine_rules import count
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import EXACT, Order
+from opdsl.ir.sharding.rules import LOCAL, Rule
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Contract(Block):
     ) -> Order:
         """Return that it acts at each point alone."""
         return EXACT
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _branch: Space, _trunk: Space) -> Rule:
+        """Return that it acts on each point of t alone."""
+        return LOCAL
 
     def cost(self, branch: Space, trunk: Space) -> Cost:
         """Count a product and a sum for each channel of the function and of the result."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Block, Cost, Refusal, copy_cost
+from opdsl.ir.block import Block, Cost, GridSizes, Refusal, copy_cost
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import EXACT, Order
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import VECTOR, Space
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Flatten(Block):
     def convergence_order(self, _inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
         """Return that values on a grid that is never refined are exact."""
         return EXACT if self._pinned(x) else None
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _x: Space) -> Rule:
+        """Gather v, all values of which are in the vector."""
+        return Rule("gather", whole=(0,))
 
     def cost(self, x: Space) -> Cost:
         """Count a copy."""

@@ -10,11 +10,12 @@ from opdsl.bases import EndConditions, carried, family_of
 from opdsl.bases import points_needed as points_of_modes
 from opdsl.ir import ends, orders
 from opdsl.ir.axes import Axis
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.combine_rules import same_channels, same_domain
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End
 from opdsl.ir.modes import each_axis
 from opdsl.ir.orders import EXACT, Order
+from opdsl.ir.sharding.rules import CHANNELS, Rule
 from opdsl.ir.spaces import KINDS, Domain, Space
 from opdsl.sampling import points_at_ends
 
@@ -275,6 +276,10 @@ class Meet(Block):
             elif x and "neumann" in x:
                 found.append(Order(2, f"slopes from three points at the ends of {axis.name}"))
         return min(found, key=lambda y: y.value)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, *_x: Space) -> Rule:
+        """Return that it acts on each channel alone."""
+        return CHANNELS
 
     def cost(self, v: Space, _g: Space | None = None) -> Cost:
         """Count a product and a sum for each number and axis, or those of the modes."""

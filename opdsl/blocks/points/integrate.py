@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir import orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -78,6 +80,10 @@ class Integrate(Block):
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
         """Return the order of the quadrature; that of points depends on where they are."""
         return orders.integral(x.domain, inputs[0])
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Sum over the grid, for each channel."""
+        return reduction(decided(x.channels) * x.width)
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number."""

@@ -8,9 +8,11 @@ from pydantic import Field
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir import orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -91,6 +93,10 @@ class Pool(Block):
         if self.kind == "mean" or any(y.scattered for y in x.domain.parts):
             return orders.integral(x.domain, inputs[0])
         return Order(2, "a maximum between the points")
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Compare or sum the values of all parts, for each channel."""
+        return reduction(decided(x.channels) * x.width)
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number, or a comparison."""

@@ -13,6 +13,7 @@ from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, PositiveCount, decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import EXACT, Order
+from opdsl.ir.sharding.rules import Rule, reduction
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -104,6 +105,13 @@ class Norm(Block):
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
         """Return 0 for kinds without a mean over the grid; `batch` has running means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule | None:
+        """Sum the two moments of each mean over the grid; `layer` has none."""
+        counts = {"instance": x.channels, "group": self.groups * self.copies, "batch": x.channels}
+        if self.kind == "layer":
+            return None
+        return reduction(2 * decided(counts[self.kind]), per_batch=self.kind == "batch")
 
     def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], _x: Space) -> Behaviour:
         """Return v's facts that a constant leaves, since a mean is subtracted."""

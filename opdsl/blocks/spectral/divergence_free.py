@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.dims import Poly
 from opdsl.ir.ends import AxisBehaviour, Behaviour
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class DivergenceFree(Block):
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
         """Return the order of the Fourier coefficients."""
         return orders.coefficients(x.domain, inputs[0])
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Return that it acts on each vector field alone."""
+        return Rule("channels", group=x.domain.dims)
 
     def cost(self, x: Space) -> Cost:
         """Count the transforms in both directions, and a product with the frequencies."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
@@ -13,6 +14,7 @@ from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Space
 from opdsl.sampling import offset
 from opdsl.spectrum import frequencies
@@ -88,6 +90,11 @@ class Fft(Block):
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
         """Return the order of the Fourier coefficients."""
         return orders.coefficients(x.domain, inputs[0])
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
+        """Sum the coefficients of all parts."""
+        numbers = 2 * math.prod(map(len, self._bands(x))) * decided(x.channels)
+        return Rule("analysis", numbers=numbers)
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform."""

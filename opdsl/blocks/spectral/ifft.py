@@ -14,6 +14,7 @@ from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.sharding.rules import SYNTHESIS, Rule
 from opdsl.ir.spaces import Domain, Space
 from opdsl.spectrum import frequencies
 
@@ -85,6 +86,10 @@ class Ifft(Block):
     def convergence_order(self, _inputs: tuple[Behaviour, ...], _x: Space) -> Order:
         """Return that waves are evaluated exactly."""
         return EXACT
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _x: Space) -> Rule:
+        """Return that every process computes its points from all coefficients."""
+        return SYNTHESIS
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform."""

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from opdsl.bases import Bases
 from opdsl.ir import ends, orders
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal, copy_cost
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.interpolants import interpolants, is_plain
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.sharding.rules import CHANNELS, Rule
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ class Resample(Block):
         if self.kind == "linear" and both:
             return Order(min(2, inputs[0].smoothness), "linear interpolation")
         return Order(1, f"{self.kind} interpolation")
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _x: Space) -> Rule:
+        """Return that it acts on each channel alone."""
+        return CHANNELS
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform along each axis at the old size, and one at the new size."""

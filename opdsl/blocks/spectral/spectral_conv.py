@@ -26,6 +26,7 @@ from opdsl.ir.ranks import (
     whole_products,
 )
 from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Domain, Space
 from opdsl.sampling import offset
 from opdsl.spectrum import Bands, Layouts, frequencies
@@ -409,6 +410,16 @@ class SpectralConv(Block):
         forward = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
         inverse = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
         return together(forward, mix, inverse)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule | None:
+        """Return its coefficients, unless `faults` are reproduced."""
+        if self.faults != "none":
+            return None
+        e = expansion(self.basis, self.modes, x)
+        if e is None:
+            return Rule("spectral", counts=tuple(map(len, self._bands(x))))
+        width = 1 if e.real_weights else 2
+        return Rule("spectral", counts=e.counts, terms=len(e.terms), width=width)
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""

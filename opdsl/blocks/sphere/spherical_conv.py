@@ -15,6 +15,7 @@ from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.orders import Order
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import KINDS, Domain, Sampling, Space
 
 if TYPE_CHECKING:
@@ -206,6 +207,12 @@ class SphericalConv(Block):
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
         """Return the order of integrals over the sphere."""
         return orders.integral(x.domain, inputs[0])
+
+    def sharding(self, axis: int, _sizes: GridSizes, _x: Space) -> Rule | None:
+        """Return its degrees and orders where each process has some latitudes."""
+        if axis != 0:
+            return None
+        return Rule("spectral", counts=(self.lmax + 1, self.greatest_order + 1))
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of R, and the transforms in both directions."""

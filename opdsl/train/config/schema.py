@@ -29,6 +29,8 @@ from opdsl.train.config.optimization import (
     WeightGroups,
     WeightPaths,
 )
+from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,
     FREE,
@@ -215,6 +217,8 @@ class Settings(Section):
     batch: Annotated[AtLeastOne, FIXED] = 16
     accumulate: Annotated[AtLeastOne, FIXED] = 1
     recompute: Recompute = False
+    parallel: Parallel = Parallel()
+    patches: Patches = Patches()
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
     node_precision: NodePrecision = NodePrecision()

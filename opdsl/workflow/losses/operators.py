@@ -139,10 +139,13 @@ def _channels(typing: Typing, expr: tree.Call, value: FunctionValue, name: str) 
 def _known_channels(typing: Typing, expr: tree.Call, value: FunctionValue, name: str) -> int:
     """Return the channels of a function; `velocity` needs a periodic plane or a sphere."""
     domain = value.domain
-    plane = domain.regular and space_axes(domain) == 2
+    time = axis_of_time(domain)
+    periodic = all(x for i, x in enumerate(domain.periodic) if i != time)
+    plane = domain.regular and space_axes(domain) == 2 and periodic
     if name == "velocity" and not (domain.kind == "sphere" or plane):
-        message = f"`velocity` needs a plane or a sphere, and `{domain}` is neither"
-        raise typing.fail("OP0703", message, expr.span)
+        message = f"`velocity` needs a periodic plane or a sphere, and `{domain}` is neither"
+        helps = ("with walls, the model predicts the velocity, and `curl` is its vorticity",)
+        raise typing.fail("OP0703", message, expr.span, helps=helps)
     return value.channels
 
 

@@ -15,6 +15,7 @@ from opdsl.syntax.parser import parse, parse_expr
 from opdsl.syntax.unparse import expr as text_of
 from opdsl.train.config.loss_section import EXAMPLE, function_name, is_registered
 from opdsl.train.config.schema import Settings
+from opdsl.train.losses.expressions.catalogue import RAMP
 from opdsl.train.losses.expressions.nodes import WeightedTerm, depends_on_outputs
 from opdsl.workflow.losses.expressions import Typing
 from opdsl.workflow.losses.reporting import problem
@@ -108,6 +109,8 @@ def _terms(typing: Typing, expr: tree.Expr, what: str) -> LossTerms:
     if isinstance(value, TermsValue):
         if what == "loss":
             _refuse_constant(value.terms, expr)
+        else:
+            _refuse_ramps(value.terms, expr)
         return _distinct(value.terms)
     message = f"the {what} is no sum of errors"
     helps = (f"compare functions by an error: `{EXAMPLE}`, `mse({text_of(expr)})`",)
@@ -123,6 +126,14 @@ def _refuse_constant(terms: LossTerms, expr: tree.Expr) -> None:
             message = f"`{term.text}` depends on no output, so that training cannot change it"
             helps = ("compare an output of the model, or leave the term out",)
             raise problem("OP0706", message, expr.span, helps=helps)
+
+
+def _refuse_ramps(terms: LossTerms, expr: tree.Expr) -> None:
+    """Refuse weights of a metric that change from epoch to epoch, which no longer compares them."""
+    if any(term.ramps for term in terms):
+        message = "a metric has constant weights, so that its values can be compared"
+        helps = (f"leave `{RAMP}` out, or write it in `loss`",)
+        raise problem("OP0706", message, expr.span, helps=helps)
 
 
 def _of_all_outputs(typing: Typing, expr: tree.Name) -> LossTerms:

@@ -2,9 +2,12 @@
 
 import pytest
 
-from opdsl.diagnostics import OpError
+from opdsl.compiler import check
+from opdsl.diagnostics import OpError, Source
+from opdsl.syntax.parser import parse
+from opdsl.train.config.schema import Eval, Settings
 from opdsl.train.losses.expressions.nodes import Channels, Leaf, NumberNode, Ramp
-from opdsl.workflow.losses.terms import check_loss
+from opdsl.workflow.losses.terms import check_loss, typed_losses
 
 PROGRAM = """edition 2026
 
@@ -19,6 +22,7 @@ model M {
   domain S = sphere(lat, lon, sampling = equiangular)
   domain Q = points(2)
   domain C = grid(x: 0..1, boundary = neumann, sampling = centres, min = 9)
+  domain P = grid(x: 0..1, y: 0..1, boundary = periodic, min = 9)
   param gain : float = 3.0
   input a : D -> R^1
   input k : R^2
@@ -26,12 +30,14 @@ model M {
   input s : S -> R^1
   input q : Q -> R^1
   input c : C -> R^1
+  input g : P -> R^1
   output u : D -> R^1
   output v : D -> R^{vx, vy}
   output w : T -> R^1
   output z : S -> R^1
   output p : Q -> R^1
   output e : C -> R^1
+  output r : P -> R^1
 
   u = linear(a, out = 1)
   v = linear(a, out = 2) |> mul(broadcast(k, to = D))
@@ -39,6 +45,7 @@ model M {
   z = linear(s, out = 1)
   p = linear(q, out = 1)
   e = linear(c, out = 1)
+  r = linear(g, out = 1)
 }
 """
 
@@ -71,13 +78,14 @@ def fault(loss):
         "mse(k[0] * u) + mse(mean(u), 1) + mse(integrate(v))",
         "vrmse(v, per = function) + nrmse(u, per = channel)",
         "mse(u, units = normalised) + huber(v.vy, delta = 0.1, units = normalised)",
+        "bands(z, low = 1, high = 3) + rel_bands(z)",
         "bands(u, low = 1, high = 3) + rel_bands(u, high = 4)",
         "boundary(u, axis = x, side = lower) + boundary(d(u, x), value = 0) + brmse(u)",
         "crps([u, v], truth(u)) + crps(u, deviation = v.vx) + crps([u, v], u, fair = true)",
         "h_div(v) + rel_h_div(v) + h1_spectral(u) + rel_h1_spectral(w)",
         "mse(curl(v)) + mse(div([u, u])) + mse(diffusion(a, u, order = 2))",
         "mse(laplace(u, order = 6)) + mse(grad(u, order = spectral).x)",
-        "mse(velocity(u) - v) + mse(abs(-u) / exp(sqrt(1 + u * u)))",
+        "mse(velocity(r)) + mse(abs(-u) / exp(sqrt(1 + u * u)))",
         "l2(p) + rel_l2(q, p)",
     ],
 )
@@ -112,10 +120,13 @@ def test_an_expression_is_accepted(loss):
         ("mse(grad(p))", "OP0703", "`p` has no derivatives: its points are also those"),
         ("mse(grad(k))", "OP0703", "`k` has no derivatives: it is one vector"),
         ("mse(mean(k))", "OP0703", "`k` is one vector for each sample"),
+        ("mse(velocity(u))", "OP0703", "`velocity` needs a periodic plane or a sphere"),
+        ("crps(u, deviation = 0)", "OP0702", "a deviation is above 0"),
+        ("mse(u^2)", "OP0101", "`^` is not a sign of expressions"),
         ("mse(velocity(q))", "OP0703", "`q` has no derivatives"),
         ("rel_h1(p)", "OP0704", "`rel_h1` of `p`, a function on `Q`, which is no regular grid"),
         ("rel_h1(z)", "OP0704", "`rel_h1` of `z`, a function on `S`"),
-        ("bands(z)", "OP0704", "`bands` of `z`"),
+        ("bands(p)", "OP0704", "`bands` of `p`"),
         ("boundary(w, value = 0)", "OP0704", "has no points at an end of an axis"),
         ("boundary(e, value = 0)", "OP0704", "has no points at an end of an axis"),
         ("mse(u - w)", "OP0705", "functions on `D` and on `T`"),
@@ -142,6 +153,14 @@ def test_a_mistake_is_one_diagnostic(loss, code, message):
     assert (found.code, message in found.message) == (code, True), found.message
 
 
+def test_a_metric_has_constant_weights():
+    source = Source("<text>", PROGRAM)
+    graph, file = check(source).sound(), parse(source)[0]
+    settings = Settings(eval=Eval(metrics=["ramp(0, 1, epochs = 2) * mse(u)"]))
+    with pytest.raises(OpError, match="a metric has constant weights"):
+        typed_losses(graph, settings, file)
+
+
 def test_weights_and_ramps_are_products():
     (first, second) = terms("-2 * mse(u) / 4 + 3 * (ramp(0, 1, epochs = 10) * mae(u))")
     assert (first.text, first.weight, first.ramps) == ("mse(u)", -0.5, ())
@@ -158,8 +177,8 @@ def test_an_output_alone_is_compared_with_its_truth_and_a_residual_with_zero():
 
 def test_the_name_of_an_error_means_all_outputs():
     found = terms("mse")
-    assert [x.text for x in found] == [f"mse({k})" for k in ("u", "v", "w", "z", "p", "e")]
-    assert [x.weight for x in found] == [1 / 6] * 6
+    assert [x.text for x in found] == [f"mse({k})" for k in "uvwzper"]
+    assert [x.weight for x in found] == [1 / 7] * 7
 
 
 def test_equal_terms_get_different_texts():
