@@ -126,12 +126,15 @@ class CheckpointStore:
         self._prune(kind)
         return target
 
-    def load(self, kind: CheckpointKind = "step", note: Note | None = None) -> State | None:
+    def load(
+        self, kind: CheckpointKind = "step", note: Note | None = None, *, values: bool = False
+    ) -> State | None:
         """Load the newest undamaged checkpoint; None if there never was one.
 
         Args:
             kind: of which kind.
             note: is told of every damaged one that is passed over.
+            values: whether tensors that several processes have written are left out.
 
         Raises:
             OpError: OP0621, there are checkpoints, and all are damaged.
@@ -139,7 +142,7 @@ class CheckpointStore:
         damaged = []
         for path in self.paths(kind):
             try:
-                return read(path)
+                return read_values(path) if values else read(path)
             except CheckpointError as reason:
                 damaged.append(path)
                 if note:
@@ -216,6 +219,9 @@ def read_values(path: Path, manifest: Mapping[str, Any] | None = None) -> State:
     """
     with damage():
         files = (read_manifest(path) if manifest is None else manifest)["files"]
+        shards = {name: x["bytes"] for name, x in files.items() if name != STATE}
+        if any((path / name).stat().st_size != size for name, size in shards.items()):
+            raise LayoutError("a file has another size than was written")
         data = read_verified(path / STATE, files[STATE])
     return _unpacked(data)
 
