@@ -48,6 +48,7 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
+from opdsl.train.run.saving import Checkpoints, LocalCheckpoints
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import PointRules
 
@@ -179,6 +180,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
             module, normaliser, settings, grids, loop, frozen, objective, mesh=mesh
         )
         units = train_step.units
+        store = CheckpointStore(run, settings.checkpoint.keep)
+        checkpoints = _checkpoints_of(store, mesh)
+        stack.callback(checkpoints.close)
         stack.enter_context(recomputed_parts(module, settings, loop))
         training = Training(
             settings=settings,
@@ -191,7 +195,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             rate=Rate(
                 settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)
             ),
-            store=CheckpointStore(run, settings.checkpoint.keep),
+            store=store,
+            checkpoints=checkpoints,
             metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
@@ -221,6 +226,14 @@ def _shared_normaliser(mesh: ProcessMesh, compute: Callable[[], Normaliser]) -> 
     if mesh.world == 1:
         return compute()
     return Normaliser.from_state(first_does(mesh, lambda: compute().state_dict()))
+
+
+def _checkpoints_of(store: CheckpointStore, mesh: ProcessMesh) -> Checkpoints:
+    if mesh.world == 1:
+        return LocalCheckpoints(store)
+    from opdsl.train.run.sharded.world import WorldCheckpoints  # torch's part takes a second
+
+    return WorldCheckpoints.of(store)
 
 
 def _refuse_no_samples(train: AnySampleSet) -> None:
