@@ -7,7 +7,7 @@ state_dict are `path.parameter`.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,13 +32,16 @@ from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
 from opdsl.lower.precision_mix import PrecisionMix
-from opdsl.lower.recompute import Wanted, segments
+from opdsl.lower.recompute import CutsSchedule, Wanted, segments
 from opdsl.lower.run_weights import NORMALISER, refuse_weights_of_run
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 from opdsl.nn.spectral.mode_limits import gradient_by_mode, greatest_modes, limit_modes
+
+if TYPE_CHECKING:
+    from opdsl.lower.sharded.running import ShardedCall, Sharding
 
 CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
 
@@ -64,10 +67,14 @@ class OperatorModule(Branch):
         fuse: whether subgraphs run as one operation; None: the plan decides.
         constant_values: numbers of the values that depend on no input, whose batch is one.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
-        recomputed: whether results of the node at a path are computed again for the gradient.
+        recomputed: whether results of the node at a path are computed again for the gradient, or a
+            plan of segments of the schedule.
+        planned_batch: number of samples for which kernels are chosen; None: those of the call.
         timer: measures times for the plan; None: they are predicted. See `autotune`.
         node_precision: the precision of nodes that have one of their own; see `mix_precision`.
         mix: the dtypes of products that follow from it.
+        sharding: how processes that share a sample compute it together; see
+            `opdsl.lower.sharded.running.shard`. None: this process computes all.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -82,7 +89,9 @@ class OperatorModule(Branch):
         self.timer: Timer | None = None
         self.node_precision: Mapping[str, str] = {}
         self.mix = PrecisionMix()
-        self.recomputed: Wanted | None = None
+        self.recomputed: Wanted | CutsSchedule | None = None
+        self.planned_batch: int | None = None
+        self.sharding: Sharding | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
         self.results = tuple((x, value_number(graph, x.source)) for x in graph.outputs)
@@ -179,11 +188,12 @@ class OperatorModule(Branch):
         """Sum the squared gradients of spectral convolutions by mode; see `gradient_by_mode`."""
         return gradient_by_mode(self)
 
-    def recompute(self, wanted: Wanted | None) -> None:
+    def recompute(self, wanted: Wanted | CutsSchedule | None) -> None:
         """Compute results of nodes again for the gradient in training, instead of keeping them.
 
         Args:
-            wanted: whether those of the node at a path are; None: all results are kept.
+            wanted: whether those of the node at a path are, or a plan of segments; None: all results
+                are kept.
         """
         self.recomputed = wanted
 
@@ -232,6 +242,7 @@ class OperatorModule(Branch):
         weight = self._weight()
         key = (
             self.force_kernel,
+            self.planned_batch,
             self.training,
             None if weight is None else (weight.dtype, weight.device),
             *(signature(x) for x in arguments),
@@ -252,7 +263,8 @@ class OperatorModule(Branch):
         self.guards.check(arguments, weight)
         x = representative(arguments[0])
         sizes = self._sizes(arguments)
-        chosen = self._planned(sizes, self.guards.batch(arguments), x.device.type, x.dtype)
+        batch = self.planned_batch or self.guards.batch(arguments)
+        chosen = self._planned(sizes, batch, x.device.type, x.dtype)
         return chosen, self._arguments(arguments, chosen)
 
     def _planned(
@@ -260,7 +272,7 @@ class OperatorModule(Branch):
     ) -> KernelPlan:
         name = str(dtype).removeprefix("torch.")
         # times measured under a transform such as vmap are not those of an ordinary call
-        timer = self.timer if ordinary_call() else None
+        timer = self.timer if ordinary_call() and self.sharding is None else None
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(
@@ -307,24 +319,26 @@ class OperatorModule(Branch):
     def _run(self, arguments: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(arguments), self.guards.packed(arguments)
         count, first = len(self.graph.inputs), representative(arguments[0])
+        shared = self._shared_call(arguments)
+        steps = self.steps if shared is None else shared.steps
         asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
 
-        def run(step: NodeStep, keywords: StepArguments, values: Sequence[Any]) -> Tensor:
-            extra = dict(keywords)
+        def run(i: int, keywords: StepArguments, values: Sequence[Any]) -> Tensor:
+            step, extra = self.steps[i], dict(keywords)
             if step.source:
                 # blocks without inputs compute real numbers
                 extra["like"] = first.real if first.is_complex() else first
             if step.side_inputs:
-                extra["asked"] = tuple(asked[i] for i in step.side_inputs)
-            return self.mix.run(step, [values[i] for i in step.operands], packed, extra)
+                extra["asked"] = tuple(asked[n] for n in step.side_inputs)
+            return self.mix.run(steps[i], [values[n] for n in step.operands], packed, extra)
 
-        values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
+        values: list[Any] = self._input_values(arguments, shared)
         fused = self.fused_now()
 
         def run_unit(unit: Unit, values: list[Any]) -> None:
             if not unit.run_fused(values, fused):
                 for i in unit.steps:
-                    values[count + i] = run(self.steps[i], calls[i], values)
+                    values[count + i] = run(i, calls[i], values)
                     for n in unit.within.intersection(self.steps[i].dead_after):
                         values[n] = None
             for n in unit.dead_after:
@@ -334,11 +348,33 @@ class OperatorModule(Branch):
             self.units, self.steps, count, self.recomputed if self.training else None
         ):
             segment.run(run_unit, values)
+        if shared is not None:
+            for port, i in self.results:
+                values[i] = shared.output(port, values[i])
         result = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results
         }
         return result if len(result) > 1 else result.popitem()[1]
+
+    def _shared_call(self, arguments: Sequence[CallArgument]) -> ShardedCall | None:
+        """Return how processes compute a call together; None: this one computes it alone."""
+        if self.sharding is None:
+            return None
+        sizes, batch = self._sizes(arguments), self.guards.batch(arguments)
+        return self.sharding.call(self.steps, sizes, batch, representative(arguments[0]))
+
+    def _input_values(
+        self, arguments: Sequence[CallArgument], shared: ShardedCall | None
+    ) -> list[Any]:
+        """Return the inputs, channels last, or this process's parts, and a place for each node."""
+        inputs = arguments[: len(self.graph.inputs)]
+        if shared is None:
+            values: list[Any] = [to_channels_last(x) for x in inputs]
+        else:
+            pairs = zip(self.graph.inputs, inputs, strict=True)
+            values = [shared.input(port, representative(x)) for port, x in pairs]
+        return [*values, *(None for _ in self.steps)]
 
     def _without_values(self, arguments: Sequence[CallArgument]) -> Result:
         """Make empty outputs of the right shapes, for a batch of zero and for meta tensors."""
@@ -362,7 +398,8 @@ class OperatorModule(Branch):
 
     def fused_now(self) -> Container[str]:
         """Return the end nodes of fusions that run as one operation in calls like the latest."""
-        if self.fuse is False or self.force_kernel or self.mix or not ordinary_call():
+        alone = self.sharding is None and not self.force_kernel and not self.mix
+        if self.fuse is False or not alone or not ordinary_call():
             return ()
         if self.fuse:
             return self.ends

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from opdsl.ir.graph import Node
 from opdsl.lower.call_arguments import PackedSizes
 from opdsl.lower.steps import NodeStep
 from opdsl.nn.capabilities import NarrowsSpectrum
 from opdsl.nn.layers.grouped import GroupedLayer
 from opdsl.precisions import PRECISIONS
+
+
+class RunnableStep(Protocol):
+    """A node that can run: a `NodeStep`, or one of a sharded call."""
+
+    @property
+    def node(self) -> Node:
+        """The node."""
+
+    def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: Mapping[str, Any]) -> Tensor:
+        """Compute the node's result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ class PrecisionMix:
 
     def run(
         self,
-        step: NodeStep,
+        step: RunnableStep,
         inputs: Sequence[Tensor],
         packed: PackedSizes,
         more: Mapping[str, Any],

@@ -29,6 +29,7 @@ from opdsl.train.config.optimization import (
     WeightGroups,
     WeightPaths,
 )
+from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,
     FREE,
@@ -215,6 +216,7 @@ class Settings(Section):
     batch: Annotated[AtLeastOne, FIXED] = 16
     accumulate: Annotated[AtLeastOne, FIXED] = 1
     recompute: Recompute = False
+    patches: Patches = Patches()
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
     node_precision: NodePrecision = NodePrecision()

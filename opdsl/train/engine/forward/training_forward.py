@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from opdsl.nn.points.batch import Values, all_values, map_values
+from opdsl.nn.recomputation import recomputed_operations
 from opdsl.train.engine.loader import Batch, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import GradientPath, Rollout
@@ -80,8 +81,12 @@ class TrainingForward:
 
 
 def _recomputed(module: nn.Module) -> Callable[..., Any]:
+    def run(**arguments: Any) -> Any:
+        with recomputed_operations():
+            return module(**arguments)
+
     def call(**arguments: Any) -> Any:
-        return checkpoint(module, use_reentrant=False, **arguments)
+        return checkpoint(run, use_reentrant=False, **arguments)
 
     return call
 

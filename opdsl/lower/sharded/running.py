@@ -1,0 +1,216 @@
+"""`shard`: let the processes that share a sample compute a module together, a part of the grid each.
+
+Every process calls the module with equal, whole inputs and gets whole outputs. Weights and keys of
+the state_dict are those of the module. After a backward pass of equal losses, the gradient of a
+weight is the sum of those of all processes, and the gradient of an input is whole on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opdsl.ir.graph import Graph, Node, Port
+from opdsl.ir.origins import Grid
+from opdsl.ir.sharding.choice import AUTO
+from opdsl.ir.sharding.plan import ShardingPlan, plan_sharding
+from opdsl.lower.call_arguments import PackedSizes, to_channels_last
+from opdsl.lower.module import OperatorModule
+from opdsl.lower.sharded.moving import channels, halo, shift
+from opdsl.lower.sharded.reductions import gather, reduce
+from opdsl.lower.sharded.site import Handler, Site, StepArguments
+from opdsl.lower.sharded.spectral import analysis, spectral, synthesis
+from opdsl.lower.steps import NodeStep
+from opdsl.nn.grid.conv import Position
+from opdsl.nn.layers.grouped import GroupedLayer, batch_to_groups, groups_to_batch
+from opdsl.nn.layers.pointwise import Dropout
+from opdsl.parallel.exchanges import (
+    SpaceGroup,
+    narrow,
+    own_part,
+    shared_input,
+    shared_result,
+    whole_result,
+)
+from opdsl.parallel.mesh import ProcessMesh
+
+CACHED_PLANS = 16  # resolutions and batches
+
+
+def shard(module: OperatorModule, mesh: ProcessMesh, axis: str = AUTO) -> OperatorModule:
+    """Let the processes along "space" of a mesh compute a module together.
+
+    Args:
+        module: the module, whose later calls are sharded until its `sharding` is None again.
+        mesh: the processes; with one along "space" nothing changes.
+        axis: the axis of which each process has a part: `x`, `D.x`, or `auto`, that with the
+            fewest bytes to exchange at the first call.
+
+    Returns:
+        The module.
+    """
+    if mesh.space > 1:
+        assert mesh.space_group is not None
+        space = SpaceGroup(mesh.space_group, mesh.space_index, mesh.space)
+        module.sharding = Sharding(module.graph, space, axis)
+    return module
+
+
+class Sharding:
+    """The sharded execution of a graph.
+
+    Attributes:
+        graph: what is computed.
+        space: the processes.
+        axis: the axis of which each has a part.
+        plans: of the latest calls, by sizes, batch and dtype.
+    """
+
+    def __init__(self, graph: Graph, space: SpaceGroup, axis: str) -> None:
+        self.graph, self.space, self.axis = graph, space, axis
+        self.plans: dict[tuple[object, ...], ShardingPlan] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sharding:
+        """Return itself: groups of processes cannot be copied."""
+        return self
+
+    def __reduce__(self) -> str:
+        """Refuse to be pickled; a saved module is one of a single process."""
+        raise TypeError("the group of processes of a sharded module cannot be pickled")
+
+    def plan(self, sizes: Mapping[str, Grid], batch: int, dtype: torch.dtype) -> ShardingPlan:
+        """Plan a call.
+
+        Raises:
+            OpError: OP0820 to OP0822, see `plan_sharding`.
+        """
+        key = (*sorted(sizes.items()), batch, dtype)
+        if key not in self.plans:
+            name = str(dtype).removeprefix("torch.")
+            plan = plan_sharding(self.graph, self.space.count, self.axis, sizes, batch, name)
+            if self.axis == AUTO:
+                self.axis = plan.axis.name
+            if len(self.plans) >= CACHED_PLANS:
+                del self.plans[next(iter(self.plans))]
+            self.plans[key] = plan
+        return self.plans[key]
+
+    def call(
+        self, steps: Sequence[NodeStep], sizes: Mapping[str, Grid], batch: int, like: Tensor
+    ) -> ShardedCall:
+        """Prepare a call for inputs of the dtype of `like`.
+
+        Raises:
+            OpError: OP0820 to OP0822, see `plan_sharding`.
+        """
+        plan = self.plan(sizes, batch, like.dtype.to_real())
+        sharded = [self._step(x, plan, sizes) for x in steps]
+        return ShardedCall(self.graph, plan, self.space, tuple(sharded))
+
+    def _step(self, step: NodeStep, plan: ShardingPlan, sizes: Mapping[str, Grid]) -> ShardedStep:
+        node = plan.nodes[step.node.path]
+        ends = (*self.graph.arguments(step.node), step.node.space)
+        grids = tuple(x.domain.at(sizes) for x in ends)
+        axes = tuple(x.axis for x in (*node.inputs, node.layout))
+        return ShardedStep(Site(step, node.rule, self.space, grids, axes))
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedStep:
+    """A node as it runs on parts, in place of a `NodeStep`."""
+
+    site: Site
+
+    @property
+    def node(self) -> Node:
+        """The node."""
+        return self.site.step.node
+
+    def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: StepArguments) -> Tensor:
+        """Compute the own part of the result, or all of it where it is not sharded."""
+        site = self.site
+        kind = site.rule.kind
+        if kind == "replicated":
+            return site.step.run(inputs, packed, more)
+        if kind == "source":
+            axis, whole = site.axes[-1], site.step.run(inputs, packed, more)
+            assert axis is not None, "the result of a source is sharded"
+            return narrow(whole, axis + 1, site.space.own(site.result_points))
+        module = site.step.module
+        if not isinstance(module, GroupedLayer):
+            return HANDLERS[kind](site, module, inputs, more)
+        grouped = [groups_to_batch(x, module.copies) for x in inputs]
+        y = HANDLERS[kind](site, module.each, grouped, more)
+        return batch_to_groups(y, module.copies)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardedCall:
+    """A call of a graph on parts.
+
+    Attributes:
+        graph: what is computed.
+        plan: layouts and exchanges.
+        space: the processes.
+        steps: the nodes, in the order of the module's.
+    """
+
+    graph: Graph
+    plan: ShardingPlan
+    space: SpaceGroup
+    steps: tuple[ShardedStep, ...]
+
+    def input(self, port: Port, x: Tensor) -> Tensor:
+        """Cut the own part out of an input (batch, c, *grid), channels last in the result."""
+        axis = self.plan.inputs[port.name].axis
+        if axis is None:
+            return to_channels_last(shared_input(x, self.space) if x.requires_grad else x)
+        if x.requires_grad:
+            return to_channels_last(own_part(x, self.space, axis + 2))
+        return to_channels_last(narrow(x, axis + 2, self.space.own(x.shape[axis + 2])))
+
+    def output(self, port: Port, x: Tensor) -> Tensor:
+        """Gather an output, channels last."""
+        layout, _ = self.plan.outputs[port.name]
+        if layout.axis is None:
+            return shared_result(x, self.space)
+        n = port.space.domain.at(self.plan.sizes)[layout.axis]
+        return whole_result(x, self.space, layout.axis + 1, n)
+
+
+def _local(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
+    """Run a block at the own points."""
+    named = dict(more) | ({"size": site.result_grid} if "size" in more else {})
+    if isinstance(module, Dropout):
+        return _dropout(site, module, inputs[0])
+    if isinstance(module, Position):
+        own = site.space.own(site.points)
+        return inputs[0] + narrow(module.weight, site.axis, own).to(inputs[0].dtype)
+    return cast("Tensor", module(*inputs, **named))
+
+
+def _dropout(site: Site, module: Dropout, x: Tensor) -> Tensor:
+    """Draw the numbers that become zero for the whole grid, as one process does."""
+    if not (module.training and module.p):
+        return x
+    whole = x.new_ones(len(x), *site.grids[0], x.shape[-1])
+    factors = functional.dropout(whole, module.p, training=True)
+    return x * narrow(factors, site.axis + 1, site.space.own(site.points))
+
+
+HANDLERS: dict[str, Handler] = {
+    "local": _local,
+    "halo": halo,
+    "shift": shift,
+    "channels": channels,
+    "spectral": spectral,
+    "analysis": analysis,
+    "synthesis": synthesis,
+    "reduce": reduce,
+    "gather": gather,
+}

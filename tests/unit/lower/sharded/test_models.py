@@ -1,0 +1,125 @@
+"""Models on two and four processes: outputs, losses and gradients of one process, and its bytes."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from opdsl.compiler import load
+from opdsl.lower.module import OperatorModule, lower
+from opdsl.lower.sharded.running import shard
+from opdsl.parallel.exchanges import counted
+from opdsl.parallel.mesh import ProcessMesh
+from opdsl.resources import root
+from tests.worlds import run_world
+
+TRANSOLVER = """edition 2026
+from std.pointwise import Lift, Project
+from std.transformer import PhysicsLayer
+model M {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 4)
+  input a : D -> R^1
+  output u : D -> R^1
+  u = concat(a, coords(D)) |> Lift(out = 8)
+    |> repeat 2 { PhysicsLayer(slices = 4, heads = 2) } |> norm(kind = layer) |> Project(out = 1)
+}
+"""
+SMALL = {"width": 4, "depth": 2}
+# for each model: the program, its parameters, its grid, the sharded axis
+MODELS: dict[str, tuple[str, dict[str, Any], dict[str, tuple[int, ...]], str]] = {
+    "fno-1d": ("fno_burgers", SMALL | {"modes": 5}, {"D": (19,)}, "x"),
+    "fno-2d": ("fno_darcy", SMALL | {"modes": 3}, {"D": (33, 34)}, "x"),
+    "fno-2d-last-axis": ("fno_darcy", SMALL | {"modes": 3}, {"D": (34, 33)}, "y"),
+    "fno-3d": ("fno_3d", SMALL | {"modes": 2}, {"D": (13, 14, 13)}, "x"),
+    "fno-3d-y": ("fno_3d", SMALL | {"modes": 2}, {"D": (13, 14, 13)}, "y"),
+    "tfno": ("tfno_darcy", SMALL | {"modes": 3, "rank": 0.3}, {"D": (17, 15)}, "x"),
+    "uno": ("uno_darcy", {"width": 3, "fine": 4, "coarse": 2}, {"D": (38, 37)}, "x"),
+    "sfno": ("sfno_swe", SMALL | {"lmax": 6}, {"S": (33, 64)}, "lat"),
+    "local": ("local_no", {"width": 3, "depth": 1, "modes": 3}, {"D": (33, 32)}, "x"),
+    "half-waves": ("wave", {}, {"D": (33, 34)}, "auto"),
+    "coda": ("coda_no", {"width": 4, "token": 2, "modes": 2, "depth": 1, "mark": 2}, {"D": (21, 22)}, "y"),
+    "transolver": (TRANSOLVER, {}, {"D": (9, 7)}, "x"),
+}
+ROLLOUT = "rno_burgers", {"width": 4, "modes": 3}, {"D": (15,)}, "x"
+
+
+def module_of(program: str, params: dict[str, Any]) -> OperatorModule:
+    text = program if "\n" in program else root("specs") / f"{program}.op"
+    torch.manual_seed(0)
+    return lower(load(text, **params))
+
+
+def inputs_of(module: OperatorModule, sizes: dict[str, tuple[int, ...]], batch: int = 2) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return {
+        x.name: torch.randn(batch, int(x.space.channels), *x.space.domain.at(sizes), dtype=torch.float64)
+        for x in module.graph.inputs
+    }
+
+
+def losses(module: OperatorModule, inputs: dict[str, Tensor], steps: int) -> dict[str, Tensor]:
+    """The outputs, their mean squares, and the gradients of weights and inputs."""
+    own = {k: x.detach().requires_grad_() for k, x in inputs.items()}
+    module.zero_grad()
+    result = module.rollout(steps, **own) if steps else module(**own)
+    outputs = result if isinstance(result, dict) else {"": result}
+    loss = torch.stack([(y * y.detach().cos().flip(-1)).square().mean() for y in outputs.values()]).sum()
+    loss.backward()
+    named = {f"output {k}": x.detach() for k, x in outputs.items()}
+    gradients = {f"d{k}": x.grad for k, x in own.items()}
+    return named | {"loss": loss.detach()} | gradients | {k: p.grad for k, p in module.named_parameters()}
+
+
+def compare(
+    mesh: ProcessMesh, case: tuple[Any, ...], dtype: torch.dtype, steps: int = 0
+) -> tuple[float, Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """The greatest relative error, and bytes as planned and as counted."""
+    program, params, sizes, axis = case
+    module = module_of(program, params).to(dtype)
+    inputs = {k: x.to(dtype) for k, x in inputs_of(module, sizes).items()}
+    expected = losses(module, inputs, steps)
+    shard(module, mesh, axis)
+    assert module.sharding is not None
+    with counted() as traffic:
+        got = losses(module, inputs, steps)
+    worst = 0.0
+    weights = dict(module.named_parameters())
+    for key, want in expected.items():
+        have = got[key]
+        if key in weights:
+            have = torch.zeros_like(want) if have is None else have
+            dist.all_reduce(have, group=mesh.space_group)
+        worst = max(worst, ((have - want).norm() / want.norm()).item())
+    (plan,) = module.sharding.plans.values()
+    planned: Counter[tuple[str, str]] = Counter()
+    for x in plan.exchanges:
+        planned[x.kind, "forward"] += x.sent[mesh.space_index] * max(1, steps)
+        planned[x.kind, "backward"] += x.sent_backward[mesh.space_index] * max(1, steps)
+    del traffic["inputs", "backward"]
+    return worst, +planned, +traffic
+
+
+def on_world(space: int, names: list[str], dtype: torch.dtype) -> dict[str, Any]:
+    mesh = ProcessMesh.of_world(space)
+    result = {name: compare(mesh, MODELS[name], dtype) for name in names if name in MODELS}
+    if "rno" in names:
+        result["rno"] = compare(mesh, ROLLOUT, dtype, steps=3)
+    return result
+
+
+NAMES = [*MODELS, "rno"]
+
+
+@pytest.fixture(scope="module")
+def on_two() -> list[dict[str, Any]]:
+    return run_world(2, on_world, 2, NAMES, torch.float64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_models_on_two_processes(name: str, on_two: list[dict[str, Any]]) -> None:
+    for of_rank in on_two:
+        worst, _, _ = of_rank[name]
+        assert worst < 1e-10
