@@ -23,6 +23,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
+from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -112,6 +113,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
     expressions: MetricExpressions | None = None,
+    plan_memory: PlansMemory | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -137,6 +139,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         callbacks: objects whose hooks the run calls.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
         expressions: more metrics of the validation data.
+        plan_memory: plans a step within `settings.memory`; None: without a limit.
 
     Returns:
         The result of the run.
@@ -168,6 +171,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         train_step = train_step_of(module, normaliser, settings, grids, loop, frozen, objective)
         units = train_step.units
         stack.enter_context(recomputed_parts(module, settings, loop))
+        reasons = stack.enter_context(
+            planned_memory(plan_memory, train_step, train, settings, samplings)
+        )
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -192,6 +198,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             callbacks=hooks,
         )
         stack.callback(training.listener.end)
+        training.memory = reasons
         for loader in (training.loader, training.valid):
             if loader is not None:
                 stack.callback(loader.close)

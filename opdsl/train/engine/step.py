@@ -12,6 +12,7 @@ from opdsl.nn.points.batch import count_samples
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
+from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.weights.averages import WeightAverage
@@ -60,6 +61,7 @@ class TrainStep:
         average: the mean of the weights, if the settings ask for one; each step updates it.
         repeats: whether the optimizer evaluates the loss several times in a step.
         horizon: steps in time at most, which a curriculum raises; None: those of the truth.
+        parts: micro-batches of each batch, so that a step takes less memory.
     """
 
     module: nn.Module
@@ -78,6 +80,7 @@ class TrainStep:
     average: WeightAverage | None = None
     repeats: bool = False
     horizon: int | None = None
+    parts: int = 1
     _in_units: Normaliser | None = field(default=None, init=False, repr=False)
 
     def begin(self) -> None:
@@ -104,7 +107,8 @@ class TrainStep:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
-        batches = [batch] if isinstance(batch, Batch) else batch
+        whole = [batch] if isinstance(batch, Batch) else batch
+        batches = [part for x in whole for part in micro_batches(x, self.parts)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, step, epoch)
         if self.average and result.moved:
@@ -168,6 +172,14 @@ class TrainStep:
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             parts.append((share, _detached(loss)))
         return parts[0][1] if len(parts) == 1 else _mean(parts)
+
+    def trial(self, batch: Batch) -> tuple[Tensor, object]:
+        """Return the loss of a batch, and what stays alive behind it in a step."""
+        prepared = self.objective.prepare(batch)
+        with self.policy.arithmetic():
+            outputs, compared = self._outputs(prepared)
+            loss = self.loss_of(outputs, compared, 0, 0.0)
+        return loss.total, (outputs, compared, loss)
 
     def record(self) -> dict[str, Any]:
         """Return the scale of the loss and the weights of its terms, where they change."""

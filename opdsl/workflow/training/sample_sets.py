@@ -118,6 +118,8 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     moments = optimizer.numbers(settings.optimizer) if optimizer else 0
     moments += settings.average.kind != "none"
     batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
+    if settings.memory:
+        batch = 1  # the planner divides batches
     parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
