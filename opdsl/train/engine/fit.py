@@ -26,6 +26,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
+from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -117,6 +118,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     objective: Objective | None = None,
     expressions: MetricExpressions | None = None,
     mesh: ProcessMesh = ALONE,
+    plan_memory: PlansMemory | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -145,6 +147,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         mesh: of the processes that train the module together, all of which call `fit` with equal
             arguments; the first one writes the folder, calls `callbacks` and tells the listener.
             With `mesh.space` above 1, the gradients of the module are those of `sum_gradients`.
+        plan_memory: plans a step within `settings.memory`; None: without a limit.
 
     Returns:
         The result of the run; its `history` is complete in the first process.
@@ -184,6 +187,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         checkpoints = _checkpoints_of(store, mesh)
         stack.callback(checkpoints.close)
         stack.enter_context(recomputed_parts(module, settings, loop))
+        reasons = stack.enter_context(
+            planned_memory(plan_memory, train_step, train, settings, samplings)
+        )
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -210,6 +216,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             mesh=mesh,
         )
         stack.callback(training.listener.end)
+        training.memory = reasons
         for loader in (training.loader, training.valid):
             if loader is not None:
                 stack.callback(loader.close)
