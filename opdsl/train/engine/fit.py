@@ -26,6 +26,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
+from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -48,6 +49,7 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
+from opdsl.train.run.saving import Checkpoints, LocalCheckpoints
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import PointRules
 
@@ -116,6 +118,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     objective: Objective | None = None,
     expressions: MetricExpressions | None = None,
     mesh: ProcessMesh = ALONE,
+    plan_memory: PlansMemory | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -144,6 +147,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         mesh: of the processes that train the module together, all of which call `fit` with equal
             arguments; the first one writes the folder, calls `callbacks` and tells the listener.
             With `mesh.space` above 1, the gradients of the module are those of `sum_gradients`.
+        plan_memory: plans a step within `settings.memory`; None: without a limit.
 
     Returns:
         The result of the run; its `history` is complete in the first process.
@@ -179,7 +183,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
             module, normaliser, settings, grids, loop, frozen, objective, mesh=mesh
         )
         units = train_step.units
+        store = CheckpointStore(run, settings.checkpoint.keep)
+        checkpoints = _checkpoints_of(store, mesh)
+        stack.callback(checkpoints.close)
         stack.enter_context(recomputed_parts(module, settings, loop))
+        reasons = stack.enter_context(
+            planned_memory(plan_memory, train_step, train, settings, samplings)
+        )
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -191,7 +201,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             rate=Rate(
                 settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)
             ),
-            store=CheckpointStore(run, settings.checkpoint.keep),
+            store=store,
+            checkpoints=checkpoints,
             metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
@@ -205,6 +216,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             mesh=mesh,
         )
         stack.callback(training.listener.end)
+        training.memory = reasons
         for loader in (training.loader, training.valid):
             if loader is not None:
                 stack.callback(loader.close)
@@ -222,6 +234,14 @@ def _shared_normaliser(mesh: ProcessMesh, compute: Callable[[], Normaliser]) -> 
     if mesh.world == 1:
         return compute()
     return Normaliser.from_state(first_does(mesh, lambda: compute().state_dict()))
+
+
+def _checkpoints_of(store: CheckpointStore, mesh: ProcessMesh) -> Checkpoints:
+    if mesh.world == 1:
+        return LocalCheckpoints(store)
+    from opdsl.train.run.sharded.world import WorldCheckpoints  # torch's part takes a second
+
+    return WorldCheckpoints.of(store)
 
 
 def _refuse_no_samples(train: AnySampleSet) -> None:

@@ -48,6 +48,7 @@ from opdsl.train.engine.train_state import (
     RunPosition,
     capture,
     changed_versions,
+    layouts_of,
     parameter_count,
     refuse_other,
     restore,
@@ -61,6 +62,7 @@ from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
 from opdsl.train.run.listener import Listener, RunPlan
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
+from opdsl.train.run.saving import Checkpoints, SaveResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Training:
     grids: dict[str, GridAxes]
     rate: Rate
     store: CheckpointStore
+    checkpoints: Checkpoints
     metrics_log: MetricsLog
     fingerprint: str
     valid_fingerprint: str | None
@@ -105,6 +108,7 @@ class Training:
     metrics: Metrics | None = None
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
+    memory: tuple[str, ...] = ()
     limit: int | None = None
     stopped: str | None = None
     clock: float = 0.0
@@ -114,7 +118,8 @@ class Training:
     def begin(self, *, resume: bool) -> None:
         """Restore the newest checkpoint, if the run resumes and there is one."""
         first_does(self.mesh, self.store.sweep)
-        state = all_do(self.mesh, lambda: self.store.load("step", self.note)) if resume else None
+        layouts = layouts_of(self.train_step)
+        state = self.checkpoints.load("step", self.note, layouts) if resume else None
         if state is not None:
             all_do(self.mesh, partial(self._restore, state))
         elif resume:
@@ -183,6 +188,7 @@ class Training:
             device=str(policy.device),
             precision=policy.name,
             parameters=parameter_count(self.train_step.module),
+            memory=self.memory,
         )
 
     # ----------------------------------------------------------------------------------- the loop
@@ -196,7 +202,7 @@ class Training:
             if self.at.position:
                 self.at.seconds = time.perf_counter() - self.clock
             run = self.store.run
-            error = stopped_by(failure, self.at.step, saved=self.save(), run=run)
+            error = stopped_by(failure, self.at.step, saved=self.save(wait=True), run=run)
             raise error from failure.__cause__
         except BaseException as error:
             for text in self.callbacks.failed(error):
@@ -212,6 +218,7 @@ class Training:
             self._epoch()
         if self.stopped:
             self.note(f"the run ends after epoch {self.at.epoch}: {self.stopped}")
+        self._settle()
         self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"
@@ -306,7 +313,7 @@ class Training:
         caught = largest(self.mesh, self.watch.caught or 0)
         if caught:
             self.at.seconds = time.perf_counter() - self.clock
-            raise Interrupted(caught, saved=self.save()) from None
+            raise Interrupted(caught, saved=self.save(wait=True)) from None
 
     def _step(self, parts: Sequence[StepPart], loaded: Sequence[LoadedBatch]) -> None:
         """Take a step on some batches.
@@ -423,30 +430,41 @@ class Training:
 
     # -------------------------------------------------------------------------------- checkpoints
 
-    def save(self) -> bool:
-        """Write a checkpoint; a disk that refuses costs a note, not the run."""
+    def save(self, *, wait: bool = False) -> bool:
+        """Write a checkpoint; a disk that refuses costs a note, not the run.
+
+        Args:
+            wait: until it is on the disk; several processes write in the background otherwise.
+        """
         state = self._weights() | capture(self.train_step, self.at, self.settings)
         state |= first_does(self.mesh, self.callbacks.state, CallbackError)
-        self.unsaved = self._write(state, "step")
+        self._write(state, "step")
+        if wait:
+            self._settle()
         return self.unsaved is None
 
     def _weights(self) -> State:
         data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
         return weights_state(self.train_step, self.at, self.meta) | data
 
-    def _write(self, state: State, kind: CheckpointKind) -> str | None:
-        try:
-            path = first_does(
-                self.mesh, lambda: self.store.save(state, self.at.step, kind), OSError
-            )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            self.note(
-                f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
-            )
-            return reason
-        self._call("on_checkpoint", path)
-        return None
+    def _write(self, state: State, kind: CheckpointKind) -> None:
+        for result in self.checkpoints.save(state, self.at.step, kind):
+            self._report(result)
+
+    def _settle(self) -> None:
+        """Wait until the checkpoint under way is on the disk."""
+        for result in self.checkpoints.settle():
+            self._report(result)
+
+    def _report(self, result: SaveResult) -> None:
+        """Report how a checkpoint went."""
+        if result.kind == "step":
+            self.unsaved = result.reason
+        if result.reason is None:
+            self._call("on_checkpoint", result.path)
+            return
+        text = f"no checkpoint at step {result.step}: {result.reason}"
+        self.note(f"{text}; the earlier ones are intact")
 
     def note(self, text: str) -> None:
         """Report a message that does not stop the run."""

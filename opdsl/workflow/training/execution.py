@@ -59,6 +59,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
+from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.processes import (
     folder_of_first,
     mesh_of,
@@ -348,6 +349,7 @@ class _Training:
             objective=None if self.frozen else self.losses.objective,
             expressions=self.losses.metrics,
             mesh=mesh,
+            plan_memory=memory_planner(self.module, settings),
         )
         processes = current() if mesh.world > 1 else None
         if processes is None:
