@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import cast
 
 from torch import nn
@@ -26,6 +27,8 @@ def shard_weights(module: nn.Module, mesh: ProcessMesh) -> None:
     if mesh.data == 1:
         return
     assert mesh.device_mesh is not None
+    # no node changes the result of another one in place, of which FSDP warns for each view
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     along_data = mesh.device_mesh["data"]
     leaves = [x for x in module.modules() if x is not module and _has_own_weights(x)]
     inside = {id(y) for x in leaves for y in x.modules() if y is not x}
