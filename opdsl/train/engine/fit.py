@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import module_at
+from opdsl.nn.module_tree import called_parts, module_at
 from opdsl.parallel.agreement import copy_from_first, first_does
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import Change
@@ -344,7 +344,7 @@ def train_step_of(
     if mesh.data > 1 and settings.parallel.strategy == "fsdp":
         from opdsl.parallel.sharded_weights import shard_weights  # FSDP takes 1 s to import
 
-        shard_weights(module, mesh)
+        shard_weights(module, called_parts(module), mesh)
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None
