@@ -28,9 +28,7 @@ def halo(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArg
     (x,), a, n, reach = inputs, site.axis, site.points, site.rule.points
     own, periodic = site.space.own(n), site.step.node.space.domain.periodic[a]
     window = range(own.start - reach, own.stop + reach)
-    x = fetch(
-        x, site.space, a + 1, n, [_within(r, reach, n, periodic) for r in site.space.parts(n)]
-    )
+    x = fetch(x, site.space, a + 1, n, [_within(r, reach, n, periodic) for r in site.space.parts(n)])
     first = window.start
     if not periodic:
         first = max(first, 0)
@@ -72,9 +70,7 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
     return x
 
 
-def channels(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
-) -> Tensor:
+def channels(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
     """Run a map of each group of channels alone on whole grids, for the own groups."""
     space, group, last = site.space, site.rule.group, -1
     whole = []
@@ -86,9 +82,7 @@ def channels(
             groups = transpose(groups, space, axis + 1, grid[axis], x.ndim - 1)
         whole.append(groups.flatten(-2))
     count = inputs[0].shape[-1] // group
-    y: Tensor = module(
-        *whole, **(dict(more) | ({"size": site.grids[-1]} if "size" in more else {}))
-    )
+    y: Tensor = module(*whole, **(dict(more) | ({"size": site.grids[-1]} if "size" in more else {})))
     axis = site.axes[-1]
     assert axis is not None, "the result of a map of channels is sharded"
     parts = y.reshape(*y.shape[:-1], y.shape[-1] // group, group)

@@ -82,9 +82,7 @@ class Expansion:
         return v if self.phases is None else v * select(self.phases[..., None])
 
 
-def spectral(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
-) -> Tensor:
+def spectral(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
     """Run a convolution by coefficients, a key of `EXPANSIONS` or one on the sphere."""
     (x,) = inputs
     with no_autocast(x):
@@ -101,9 +99,7 @@ def spectral(
         return v.to(x.dtype)
 
 
-def analysis(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
-) -> Tensor:
+def analysis(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
     """Compute the coefficients of a whole function from its parts, on all processes."""
     assert isinstance(module, TruncatedFFT)
     (x,), a = inputs, site.axis
@@ -115,9 +111,7 @@ def analysis(
         return all_reduce(z, site.space)
 
 
-def synthesis(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
-) -> Tensor:
+def synthesis(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
     """Evaluate coefficients that all processes have at the own points."""
     assert isinstance(module, InverseTruncatedFFT)
     (z,), a, size = inputs, site.axis, site.grids[-1]
@@ -204,7 +198,9 @@ def _fourier(module: SpectralConv, u: Tensor, old: Size, size: Size) -> Iterator
     if any(module.offsets) and size != old:
         phases = shift_phases(bands, module.offsets, old, size, u).reshape(counts)
     half = last if module.real else None
-    yield Expansion(transforms, half, R.reshape(*counts, *R.shape[1:]), module.separable, phases)
+    yield Expansion(
+        transforms, half, R.reshape(*counts, *R.shape[1:]), module.separable, phases
+    )
 
 
 def _half_waves(module: BasisConv, u: Tensor, old: Size, size: Size) -> Iterator[Expansion]:

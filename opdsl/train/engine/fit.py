@@ -26,6 +26,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
+from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -117,6 +118,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     objective: Objective | None = None,
     expressions: MetricExpressions | None = None,
     mesh: ProcessMesh = ALONE,
+    plan_memory: PlansMemory | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -145,6 +147,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         mesh: of the processes that train the module together, all of which call `fit` with equal
             arguments; the first one writes the folder, calls `callbacks` and tells the listener.
             With `mesh.space` above 1, the gradients of the module are those of `sum_gradients`.
+        plan_memory: plans a step within `settings.memory`; None: without a limit.
 
     Returns:
         The result of the run; its `history` is complete in the first process.
@@ -184,6 +187,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         checkpoints = _checkpoints_of(store, mesh)
         stack.callback(checkpoints.close)
         stack.enter_context(recomputed_parts(module, settings, loop))
+        reasons = stack.enter_context(
+            planned_memory(plan_memory, train_step, train, settings, samplings)
+        )
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -210,11 +216,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
             mesh=mesh,
         )
         stack.callback(training.listener.end)
+        training.memory = reasons
         for loader in (training.loader, training.valid):
             if loader is not None:
                 stack.callback(loader.close)
         training.begin(resume=resume)
-        copy_from_first(mesh, [*module.parameters(), *module.buffers()])
+        if settings.parallel.strategy == "ddp":
+            copy_from_first(mesh, [*module.parameters(), *module.buffers()])
         training.finish()
         if train_step.average:
             train_step.average.keep()
@@ -333,6 +341,10 @@ def train_step_of(
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
     freeze(module, settings)
+    if mesh.data > 1 and settings.parallel.strategy == "fsdp":
+        from opdsl.parallel.sharded_weights import shard_weights  # FSDP takes 1 s to import
+
+        shard_weights(module, mesh)
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None

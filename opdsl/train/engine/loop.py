@@ -108,6 +108,7 @@ class Training:
     metrics: Metrics | None = None
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
+    memory: tuple[str, ...] = ()
     limit: int | None = None
     stopped: str | None = None
     clock: float = 0.0
@@ -187,6 +188,7 @@ class Training:
             device=str(policy.device),
             precision=policy.name,
             parameters=parameter_count(self.train_step.module),
+            memory=self.memory,
         )
 
     # ----------------------------------------------------------------------------------- the loop

@@ -18,6 +18,7 @@ from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
+from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.weights.averages import WeightAverage
@@ -67,6 +68,7 @@ class TrainStep:
         repeats: whether the optimizer evaluates the loss several times in a step.
         horizon: steps in time at most, which a curriculum raises; None: those of the truth.
         mesh: of the processes that share each batch.
+        parts: micro-batches of each batch, so that a step takes less memory.
     """
 
     module: nn.Module
@@ -86,6 +88,7 @@ class TrainStep:
     repeats: bool = False
     horizon: int | None = None
     mesh: ProcessMesh = ALONE
+    parts: int = 1
     _in_units: Normaliser | None = field(default=None, init=False, repr=False)
 
     def begin(self) -> None:
@@ -123,7 +126,8 @@ class TrainStep:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
-        batches = [batch] if isinstance(batch, Batch) else batch
+        whole = [batch] if isinstance(batch, Batch) else batch
+        batches = [part for x in whole for part in micro_batches(x, self.parts)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, _Moment(step, epoch, samples))
         if self.average and result.moved:
@@ -203,6 +207,14 @@ class TrainStep:
         total, counted, *terms = sums_over_data(self.mesh, [sum(x) for x in zip(*own, strict=True)])
         values = {k: torch.tensor(x) for k, x in zip(names, terms, strict=True)}
         return LossValue(torch.tensor(total, dtype=torch.float64), values, round(counted))
+
+    def trial(self, batch: Batch) -> tuple[Tensor, object]:
+        """Return the loss of a batch, and what stays alive behind it in a step."""
+        prepared = self.objective.prepare(batch)
+        with self.policy.arithmetic():
+            outputs, compared = self._outputs(prepared)
+            loss = self.loss_of(outputs, compared, 0, 0.0)
+        return loss.total, (outputs, compared, loss)
 
     def record(self) -> dict[str, Any]:
         """Return the scale of the loss and the weights of its terms, where they change."""

@@ -20,6 +20,7 @@ from opdsl.nn.points.packed import Packed
 from opdsl.nn.recomputation import recomputed_operations
 from opdsl.parallel.agreement import cut_of_all
 from opdsl.parallel.mesh import ALONE, ProcessMesh
+from opdsl.train.engine.forward.host_tensors import host_saved_tensors
 from opdsl.train.engine.loader import Batch, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import GradientPath, Rollout
@@ -35,6 +36,7 @@ class TrainingForward:
         noise: deviation of the noise that is added to the normalised inputs.
         pushforward: the steps in time through which the gradient passes.
         recompute: whether each call of the module is computed again for the gradient.
+        host_activations: whether tensors saved for the gradient wait in the memory of the host.
 
     Source: Brandstetter, Worrall and Welling 2022, arXiv:2202.03376, section 3.1 (pushforward);
     Sanchez-Gonzalez et al. 2020, arXiv:2002.09405 (noise).
@@ -43,6 +45,7 @@ class TrainingForward:
     noise: float = 0.0
     pushforward: GradientPath = "none"
     recompute: bool = False
+    host_activations: bool = False
 
     def _noise(self, batch: Batch, mesh: ProcessMesh, x: Values) -> Tensor:
         return self.noise * own_noise(x, mesh, counts=batch.counts)
@@ -71,6 +74,8 @@ class TrainingForward:
         call: Callable[..., Any] = module
         if self.recompute:
             call = _recomputed(module)
+        if self.host_activations:
+            call = _saving_on_host(call)
         if self.noise:
             names = {to for _, to in loop.feedback} if loop else set(batch.inputs)
             call = _FirstCallNoisy(call, names, partial(self._noise, batch, mesh))
@@ -118,6 +123,14 @@ def _recomputed(module: nn.Module) -> Callable[..., Any]:
 
     def call(**arguments: Any) -> Any:
         return checkpoint(run, use_reentrant=False, **arguments)
+
+    return call
+
+
+def _saving_on_host(module: Callable[..., Any]) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        with host_saved_tensors():
+            return module(**arguments)
 
     return call
 
