@@ -97,7 +97,7 @@ def close(weights, expected):
         torch.testing.assert_close(weights[name], x, **CLOSE)
 
 
-@pytest.mark.parametrize("strategy", ["ddp"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_run_of_two_goes_on_in_one_and_in_four_with_the_same_batches(tmp_path, alone, strategy):
     first = run(tmp_path / "run", 2, strategy, killer=1)
     assert [x[2] for x in first] == [(True, 143)] * 2
@@ -179,16 +179,20 @@ def trained_on_a_full_disk(folder, rank, first, last, strategy):
     return failure, listener.notes
 
 
-def test_a_full_disk_costs_a_note_in_several_processes(tmp_path):
-    results = run_world(2, trained_on_a_full_disk, str(tmp_path / "run"), 0, 4, 7, "ddp")
-    note = f"no checkpoint at step 6: {FULL}; the earlier ones are intact"
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_full_disk_costs_a_note_in_several_processes(tmp_path, strategy):
+    args = str(tmp_path / "run"), 0, 4, 7, strategy
+    results = run_world(2, trained_on_a_full_disk, *args)
+    where = "process 0: " if strategy == "fsdp" else ""
+    note = f"no checkpoint at step 6: {where}{FULL}; the earlier ones are intact"
     assert results == [(None, [note]), (None, [])]
     names = [x.name for x in CheckpointStore(tmp_path / "run").paths()]
     assert names == ["step-00000009", "step-00000003"]
 
 
 def test_a_disk_that_is_full_at_the_end_is_an_error_of_all_processes(tmp_path):
-    results = run_world(2, trained_on_a_full_disk, str(tmp_path / "run"), 0, 4, 99, "ddp")
+    args = str(tmp_path / "run"), 0, 4, 99, "ddp"
+    results = run_world(2, trained_on_a_full_disk, *args)
     failure = "OP0625", f"the last checkpoint could not be written: {FULL}"
     assert [x for x, _ in results] == [failure] * 2
     names = [x.name for x in CheckpointStore(tmp_path / "run").paths()]
