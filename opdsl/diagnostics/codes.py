@@ -179,6 +179,8 @@ CODES: dict[str, Code] = {
     "OP0730": Code("a path names no weight", "no-weight", Exit.USAGE),
     "OP0731": Code("settings exclude each other", "excluding-settings", Exit.USAGE),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0850": Code("a step exceeds the limit of memory", "memory-limit", Exit.TOO_LARGE),
+    "OP0851": Code("the memory of a step cannot be planned", "unplanned-memory", Exit.USAGE),
     "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
     "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
     "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),
@@ -214,6 +216,12 @@ CODES: dict[str, Code] = {
     "OP0820": Code("a block cannot be computed on parts of the grid", "not-shardable"),
     "OP0821": Code("an axis has fewer points than processes", "too-many-processes", Exit.USAGE),
     "OP0822": Code("there is no such axis to divide", "no-axis-to-divide", Exit.USAGE),
+    # multi-grid domain decomposition
+    "OP0860": Code("the model cannot be divided into patches", "not-patchable", Exit.SPEC),
+    "OP0861": Code("a block does not accept the channels of levels", "levels", Exit.SPEC),
+    "OP0862": Code("a patch has too few points", "small-patches", Exit.DATA),
+    "OP0863": Code("patches exclude this operation", "patches-excluded", Exit.SPEC),
+    "OP0864": Code("there are more processes than patches", "few-patches", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

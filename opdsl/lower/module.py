@@ -32,7 +32,7 @@ from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
 from opdsl.lower.precision_mix import PrecisionMix
-from opdsl.lower.recompute import Wanted, segments
+from opdsl.lower.recompute import CutsSchedule, Wanted, segments
 from opdsl.lower.run_weights import NORMALISER, refuse_weights_of_run
 from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.module_tree import Branch, children, place
@@ -67,7 +67,9 @@ class OperatorModule(Branch):
         fuse: whether subgraphs run as one operation; None: the plan decides.
         constant_values: numbers of the values that depend on no input, whose batch is one.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
-        recomputed: whether results of the node at a path are computed again for the gradient.
+        recomputed: whether results of the node at a path are computed again for the gradient, or a
+            plan of segments of the schedule.
+        planned_batch: number of samples for which kernels are chosen; None: those of the call.
         timer: measures times for the plan; None: they are predicted. See `autotune`.
         node_precision: the precision of nodes that have one of their own; see `mix_precision`.
         mix: the dtypes of products that follow from it.
@@ -87,7 +89,8 @@ class OperatorModule(Branch):
         self.timer: Timer | None = None
         self.node_precision: Mapping[str, str] = {}
         self.mix = PrecisionMix()
-        self.recomputed: Wanted | None = None
+        self.recomputed: Wanted | CutsSchedule | None = None
+        self.planned_batch: int | None = None
         self.sharding: Sharding | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
@@ -185,11 +188,12 @@ class OperatorModule(Branch):
         """Sum the squared gradients of spectral convolutions by mode; see `gradient_by_mode`."""
         return gradient_by_mode(self)
 
-    def recompute(self, wanted: Wanted | None) -> None:
+    def recompute(self, wanted: Wanted | CutsSchedule | None) -> None:
         """Compute results of nodes again for the gradient in training, instead of keeping them.
 
         Args:
-            wanted: whether those of the node at a path are; None: all results are kept.
+            wanted: whether those of the node at a path are, or a plan of segments; None: all results
+                are kept.
         """
         self.recomputed = wanted
 
@@ -238,6 +242,7 @@ class OperatorModule(Branch):
         weight = self._weight()
         key = (
             self.force_kernel,
+            self.planned_batch,
             self.training,
             None if weight is None else (weight.dtype, weight.device),
             *(signature(x) for x in arguments),
@@ -258,7 +263,8 @@ class OperatorModule(Branch):
         self.guards.check(arguments, weight)
         x = representative(arguments[0])
         sizes = self._sizes(arguments)
-        chosen = self._planned(sizes, self.guards.batch(arguments), x.device.type, x.dtype)
+        batch = self.planned_batch or self.guards.batch(arguments)
+        chosen = self._planned(sizes, batch, x.device.type, x.dtype)
         return chosen, self._arguments(arguments, chosen)
 
     def _planned(

@@ -6,15 +6,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, isqrt
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from opdsl.lower.plan.schedule import ScheduledStep, Unit
+from opdsl.nn.recomputation import recomputed_operations
 
 Wanted = Callable[[str], bool]
 RunUnit = Callable[[Unit, list[Any]], None]
+
+
+class RunsUnits(Protocol):
+    """A part of a schedule that runs its units."""
+
+    def run(self, run_unit: RunUnit, values: list[Any]) -> None:
+        """Run the units; `values` gets what they leave."""
+
+
+@runtime_checkable
+class CutsSchedule(Protocol):
+    """A way to cut a schedule into parts, such as that of a plan of memory."""
+
+    def cut(
+        self, units: Sequence[Unit], steps: Sequence[ScheduledStep], inputs: int
+    ) -> Iterable[RunsUnits]:
+        """Cut the schedule of a graph whose first values are `inputs` inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +64,9 @@ class Segment:
             own: list[Any] = [None] * len(values)
             for n, x in zip(self.reads, operands, strict=True):
                 own[n] = x
-            for unit in self.units:
-                run_unit(unit, own)
+            with recomputed_operations():
+                for unit in self.units:
+                    run_unit(unit, own)
             return tuple(own[n] for n in self.writes)
 
         results = checkpoint(compute, *(values[n] for n in self.reads), use_reentrant=False)
@@ -57,9 +76,36 @@ class Segment:
             values[n] = None
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """Segments of a schedule that are computed again, as a plan of memory has chosen them.
+
+    Attributes:
+        again: number of the first unit of each segment, and of the one behind its last.
+    """
+
+    again: tuple[tuple[int, int], ...]
+
+    def cut(
+        self, units: Sequence[Unit], steps: Sequence[ScheduledStep], inputs: int
+    ) -> Iterator[Segment]:
+        """Cut a schedule at the ends of the segments."""
+        at = 0
+        for first, end in self.again:
+            if at < first:
+                yield Segment(units[at:first], recomputed=False)
+            yield _segment(tuple(units[first:end]), steps, inputs)
+            at = end
+        if at < len(units):
+            yield Segment(units[at:], recomputed=False)
+
+
 def segments(
-    units: Iterable[Unit], steps: Sequence[ScheduledStep], inputs: int, wanted: Wanted | None
-) -> tuple[Segment, ...]:
+    units: Iterable[Unit],
+    steps: Sequence[ScheduledStep],
+    inputs: int,
+    wanted: Wanted | CutsSchedule | None,
+) -> Iterable[RunsUnits]:
     """Cut a schedule into segments.
 
     Neighbouring units whose nodes are all wanted are cut into about as many segments as each has
@@ -69,13 +115,15 @@ def segments(
         units: the schedule.
         steps: the steps of the graph.
         inputs: the number of inputs of the graph, which are the first values.
-        wanted: whether the results of the node at a path are computed again; None: none are, as
-            without gradients and in compiled calls.
+        wanted: whether the results of the node at a path are computed again, or a plan that cuts
+            the schedule; None: none are, as without gradients and in compiled calls.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
     if wanted is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return (Segment(units, recomputed=False),)
+    if isinstance(wanted, CutsSchedule):
+        return wanted.cut(tuple(units), steps, inputs)
     return tuple(_cut(tuple(units), steps, inputs, wanted))
 
 

@@ -85,6 +85,10 @@ def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnost
             from opdsl.workflow.programs.node_precision import refuse_bad_node_precision
 
             refuse_bad_node_precision(graph, given)
+        if given.patches.used:
+            from opdsl.workflow.programs.patches import refuse_bad_patches
+
+            refuse_bad_patches(graph, given)
         if given.eval.metrics or not is_registered(given.loss):
             from opdsl.workflow.losses.terms import typed_losses
 

@@ -144,8 +144,10 @@ def _of_operator(run: Run) -> Subject:
 
     from opdsl.lower.exported import Subject
     from opdsl.lower.exported.trace import refuse_points
+    from opdsl.workflow.programs.patches import refuse_patches
 
     refuse_points(run.graph)
+    refuse_patches(run.settings, "be exported", run.graph.name)
     operator = copy.deepcopy(run.operator).cpu()
     return Subject(run.graph, operator.module, operator, operator.draw)
 
@@ -155,11 +157,13 @@ def _of_folder(folder: Path, *, last: bool) -> Subject:
     from opdsl.lower.exported import Subject
     from opdsl.lower.exported.trace import refuse_points
     from opdsl.workflow.folder.weights import trained_module
+    from opdsl.workflow.programs.patches import refuse_patches
     from opdsl.workflow.runs.operator import Operator
 
     run = read_run_folder(folder)
     refuse_points(run.graph)
-    module, info = trained_module(run.folder, run.graph, last=last)
+    refuse_patches(run.settings, "be exported", run.graph.name)
+    module, info = trained_module(run.folder, run.graph, run.settings, last=last)
     operator = Operator(module, info.normaliser)
     return Subject(run.graph, module, operator, operator.draw)
 

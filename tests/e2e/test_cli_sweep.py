@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.e2e.command_line import good, run
 from tests.unit.workflow.experiments.line_problem import PROGRAM, waves
 
 OPDSL = [sys.executable, "-c", "from opdsl.cli import main; main()"]
@@ -108,16 +109,20 @@ def test_the_table_and_the_runs_of_a_sweep(folder):
     assert [x["settings"]["seed"] for x in rows] == [0, 1, 0, 1]
 
 
-def test_mistakes_are_one_diagnostic_each(folder):
-    done = opdsl(folder, "sweep", "line.op", "--over", "optimizer.lrr=1,2", "--out", "s", code=3)
-    assert done.stderr.count("error[") == 1
-    assert "OP0603" in done.stderr
-    done = opdsl(folder, "sweep", "line.op", "--over", "optimizer.lr=log(1)", "--out", "s", code=2)
-    assert "OP0743" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--over", "optimizer.lrr=1,2", "--out", "s"], 3, "error[OP0603]"),
+        (["--over", "optimizer.lr=log(1)", "--out", "s"], 2, "error[OP0743]"),
+        ([], 2, "name a program and an axis"),
+        ([*OVER, "--resume", "s"], 2, "takes its program and settings from the folder"),
+    ],
+)
+def test_a_mistake_is_one_diagnostic(folder, monkeypatch, words, code, message):
+    monkeypatch.chdir(folder)
+    done = run("sweep", "line.op", *words)
+    assert (done.exit_code, done.stderr.count(message)) == (code, 1), done.stderr
     assert not (folder / "s").exists()
-    assert "name a program and an axis" in opdsl(folder, "sweep", "line.op", code=2).stderr
-    done = opdsl(folder, "sweep", "line.op", *OVER, "--resume", "s", code=2)
-    assert "takes its program and settings from the folder" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -131,13 +136,18 @@ def test_mistakes_are_one_diagnostic_each(folder):
         ),
     ],
 )
-def test_trials_print_and_write_nothing(folder, words, part):
+def test_trials_print_and_write_nothing(folder, monkeypatch, words, part):
+    monkeypatch.chdir(folder)
     before = sorted(folder.iterdir())
-    assert part in opdsl(folder, "train", "line.op", *words).stdout
+    assert part in good("train", "line.op", *words)
     assert sorted(folder.iterdir()) == before
 
 
-def test_two_trials_are_refused(folder):
-    done = opdsl(folder, "train", "line.op", "--dry-run", "--profile", code=2)
-    assert "choose one" in done.stderr
-    assert "0" in opdsl(folder, "train", "line.op", "--overfit", "0", code=2).stderr
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--dry-run", "--profile"], "choose one"), (["--overfit", "0"], "write a number of samples")],
+)
+def test_trials_that_make_no_sense_are_refused(folder, monkeypatch, words, message):
+    monkeypatch.chdir(folder)
+    done = run("train", "line.op", *words)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr

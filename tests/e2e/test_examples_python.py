@@ -11,7 +11,10 @@ FOLDER = Path(__file__).parents[2] / "examples" / "python"
 PACKAGES = {"with_lightning": "lightning", "with_accelerate": "accelerate"}
 
 
-@pytest.mark.parametrize("name", ["callbacks", "own_loop", "with_lightning", "with_accelerate"])
+SLOW = [pytest.param(x, marks=pytest.mark.slow) for x in ("own_loop", "with_accelerate")]
+
+
+@pytest.mark.parametrize("name", ["callbacks", "with_lightning", *SLOW])
 def test_a_script_learns_the_waves(tmp_path, name):
     pytest.importorskip(PACKAGES.get(name, "opdsl"))
     command = [sys.executable, str(FOLDER / f"{name}.py")]

@@ -24,6 +24,7 @@ from opdsl.nn.kernels.fourier_layer import (
     fill_structure,
     fourier_rows,
 )
+from opdsl.nn.recomputation import is_recomputed
 from opdsl.nn.spectral.transforms import (
     batched_left_matmul,
     dft_matrix,
@@ -207,7 +208,8 @@ def _complex_parts(z: Tensor) -> Tensor:
 def _mix_once(ctx: Any, mixing: ModeMixing | None, x_hat: Tensor) -> Tensor:
     """Mix the modes, and record the operations if the backward pass will need them."""
     assert mixing is not None
-    ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
+    records = any(ctx.needs_input_grad) and not is_recomputed()
+    ctx.mixed = _mix_recorded(mixing, x_hat) if records else None
     return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
 
 

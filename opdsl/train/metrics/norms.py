@@ -109,7 +109,7 @@ def mean_where(errors: Tensor, counted: Tensor) -> Tensor:
 
     A counted error that is not finite makes the mean not finite, which is a sign of divergence.
     """
-    total = torch.where(counted, errors, torch.zeros_like(errors)).sum()
+    total = torch.where(counted, errors, 0.0).sum()
     return total / counted.sum().clamp_min(1)
 
 
@@ -129,7 +129,7 @@ def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
 def l2_norm(u: Tensor) -> Tensor:
     """Return the root of the sum of squares, (batch,); scaled so that no square overflows."""
     unit = power_of_two(max_abs(u))
-    rescaled = u.flatten(1) * (1 / unit)[:, None]
+    rescaled = u.flatten(1) / unit[:, None]
     norms: Tensor = torch.linalg.vector_norm(rescaled, dim=1) * unit
     return norms
 
@@ -175,8 +175,7 @@ def weighted(u: Values, factors: Values) -> Values:
 def quotient(error: Tensor, size: Tensor) -> Tensor:
     """Divide errors by sizes; NaN without a gradient where the size is zero."""
     vanishes = size == 0
-    ratio = error / torch.where(vanishes, torch.ones_like(size), size)
-    return torch.where(vanishes, torch.full_like(ratio, torch.nan), ratio)
+    return torch.where(vanishes, torch.nan, error / torch.where(vanishes, 1.0, size))
 
 
 def wide(u: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Derivatives and integrals on a sphere by spherical harmonics."""
 
 from dataclasses import dataclass
-from math import pi
+from math import inf, pi
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from opdsl.nn.precision import no_autocast
 from opdsl.nn.sphere.harmonics import inverse_sht, sht
 from opdsl.nn.sphere.sampling import latitudes
 from opdsl.nn.sphere.vector import inverse_vector_sht, vector_sht
-from opdsl.train.metrics.norms import wide
+from opdsl.train.metrics.norms import l2_norm, wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,19 @@ class SphereCalculus:
     def integrate(self, u: Tensor) -> Tensor:
         """Return the integral of each channel over the sphere, (batch, channels)."""
         return self.mean(u) * (4 * pi * self.radius**2)
+
+    def band_rms(self, u: Tensor, low: int, high: float) -> Tensor:
+        """Return the root mean square of the part of u with degrees low <= l < high, (batch,).
+
+        All bands together have the root mean square of u over the sphere, if the points resolve u.
+        """
+        u = _last(wide(u))
+        with no_autocast(u):
+            z = sht(u, self.degree(u), self.sampling)[:, low : None if high == inf else int(high)]
+            weights = z.real.new_full((z.shape[2], 1), 2.0)  # an order m > 0 stands for -m too
+            weights[0] = 1
+            parts = torch.view_as_real(z * (weights / (4 * pi * u.shape[-1])).sqrt())
+        return l2_norm(parts)
 
     def degree(self, u: Tensor) -> int:
         """Return the greatest degree that the points of (batch, nlat, nlon, c) resolve."""

@@ -30,6 +30,7 @@ from opdsl.workflow.folder.reading import PROGRAM, SETTINGS, own_settings, read_
 from opdsl.workflow.folder.writing import settings_text, write_about, write_weights
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.overrides import settings_in_python
+from opdsl.workflow.programs.patches import refuse_patches
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.resolved_text import resolved_text
 from opdsl.workflow.training.execution import begin_run
@@ -127,6 +128,7 @@ def compress(
     for x in (folder, first):
         refuse_used(x)
     _refuse_band(run)
+    refuse_patches(run.settings, "be compressed", run.graph.name)
     steps = plan(run.graph, run.module, factor, rank, only)
     program = compressed_program(run.graph, steps)
     module = lower(program.graph)

@@ -138,10 +138,14 @@ def _refuse_missing(
             message = f"`{name}` of {value.channels} channels on {space_axes(domain)} axes"
             raise typing.fail("OP0705", message, expr.span)
         return
+    if kind.domains == "waves" and domain.kind == "sphere":
+        return
     if not (domain.regular and domain.dims):
         helps = ("take `rel_l2` or `l2`, which need no grid",)
         raise typing.fail("OP0704", f"{message}, which is no regular grid", expr.span, helps=helps)
-    if kind.domains == "grid" and any(isinstance(s, Extend) for x in domain.parts for s in x.steps):
+    if kind.domains in {"grid", "waves"} and any(
+        isinstance(s, Extend) for x in domain.parts for s in x.steps
+    ):
         helps = ("crop the function to its declared domain",)
         raise typing.fail("OP0704", f"{message}, which is an extension", expr.span, helps=helps)
     if kind.domains == "ends" and not axes_with_ends(domain):

@@ -100,7 +100,7 @@ def outputs_with_derivatives(terms: tuple[WeightedTerm, ...]) -> frozenset[str]:
     for term in terms:
         kind = ERRORS.get(term.error.error)
         functions = (term.error.value, term.error.target)
-        whole = kind is not None and kind.domains in {"grid", "derivatives"}
+        whole = kind is not None and kind.domains in {"grid", "waves", "derivatives"}
         for function in functions:
             read = leaves(function) if whole else ()
             inside = [y for x in operators(function) if x.name in WITH_DERIVATIVES for y in x.args]

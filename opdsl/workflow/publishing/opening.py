@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from opdsl.compiler import check, read
-from opdsl.lower.module import lower
 from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.run.folder import METRICS, WEIGHTS, refuse_links
 from opdsl.train.run.trained import load_published
 from opdsl.workflow.folder.reading import PROGRAM, SETTINGS, read_about, read_run_folder
+from opdsl.workflow.programs.patches import module_of
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.resolved_text import imported_files
 from opdsl.workflow.publishing.manifest import listed_files, refuse_changed, refuse_unlisted
@@ -63,6 +63,6 @@ def from_pretrained(
     settings = with_precision(content.settings, device, precision)
     policy = policy_of(settings.precision, device_of(device))
     refuse_too_large(content.graph.name, {"weights": weight_bytes(content.graph)})
-    module = lower(content.graph)
+    module = module_of(content.graph, settings)
     info = load_published(path, module)
     return run_of(content, settings, policy, module, info)

@@ -51,7 +51,7 @@ def open_run(
     settings = with_precision(content.settings, device, precision)
     settings = _with_coordinates(settings, coordinates)
     policy = policy_of(settings.precision, device_of(device))
-    module, info = trained_module(content.folder, content.graph, last=last)
+    module, info = trained_module(content.folder, content.graph, settings, last=last)
     return run_of(content, settings, policy, module, info)
 
 

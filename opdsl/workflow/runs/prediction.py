@@ -35,6 +35,7 @@ from opdsl.workflow.datasets.binding import ABSENT, Binding, binding_of, missing
 from opdsl.workflow.datasets.reading.mapped import DataMap
 from opdsl.workflow.datasets.reading.query_samples import in_rows
 from opdsl.workflow.errors import Warn, ignore
+from opdsl.workflow.programs.patches import refuse_patches
 from opdsl.workflow.runs.arrays import as_arguments, as_input
 from opdsl.workflow.runs.calibration import with_edges
 from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
@@ -125,9 +126,12 @@ def _in_tiles(run: Run, tile: Tile | None) -> nn.Module:
     """Return the module, which runs on one tile after the other if there is a `tile`.
 
     Raises:
-        OpError: OP0652, it cannot be applied in tiles.
+        OpError: OP0652, it cannot be applied in tiles; OP0863, it runs on patches.
     """
-    return run.module if tile is None else Tiled(run.module, tile)
+    if tile is None:
+        return run.module
+    refuse_patches(run.settings, "run on tiles, since it runs on patches", run.graph.name)
+    return Tiled(run.module, tile)
 
 
 def outputs_of(

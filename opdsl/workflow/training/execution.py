@@ -10,7 +10,7 @@ from typing import Any
 
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.lower.module import OperatorModule, lower
+from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.train.config.settings import ResolvedSettings
@@ -41,6 +41,7 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
+from opdsl.workflow.programs.patches import module_of
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
@@ -53,6 +54,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
+from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
@@ -243,7 +245,7 @@ def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
 
 def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
-    module = lower(program.graph)
+    module = module_of(program.graph, resolved.settings)
     module.node_precision = resolved.settings.node_precision.of(x.path for x in module.graph.nodes)
     return module
 
@@ -286,6 +288,7 @@ class _Training:
             callbacks=(*self.callbacks, *log_threads(settings.log)),
             objective=None if self.frozen else self.losses.objective,
             expressions=self.losses.metrics,
+            plan_memory=memory_planner(self.module, settings),
         )
         return self._finish(outcome)
 

@@ -25,6 +25,7 @@ from opdsl.workflow.datasets.reading.sources import Sources, located, parts_of
 from opdsl.workflow.datasets.reading.streamed import AnySamples, head_of
 from opdsl.workflow.errors import Warn, once
 from opdsl.workflow.programs.node_precision import refuse_bad_node_precision
+from opdsl.workflow.programs.patches import patch_at, refuse_bad_patches
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.runs.bands import refuse_bad_band
 from opdsl.workflow.runs.rollout import loop_of
@@ -60,6 +61,7 @@ class RunSamples:
         """Read the samples, after all checks that need no data; test data only `with_tests`."""
         graph, data, warn = program.graph, settings.data, once(warn)
         refuse_bad_node_precision(graph, settings)
+        refuse_bad_patches(graph, settings)
         device = device_of(settings.device)
         policy_with_nodes(settings.precision, settings.node_precision, device)
         _refuse_too_large(graph, settings, program.folder, sources)
@@ -118,8 +120,14 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     moments = optimizer.numbers(settings.optimizer) if optimizer else 0
     moments += settings.average.kind != "none"
     batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
-    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
+    if settings.memory:
+        batch = 1  # the planner divides batches
     helps = ("lower `batch`", "train at a lower `data.resolution`")
+    if (on_patch := patch_at(graph, settings, sizes)) is not None:
+        graph, sizes = on_patch
+        batch = settings.patches.at_once or settings.batch
+        helps = ("lower `patches.at_once`", *helps)
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 
 

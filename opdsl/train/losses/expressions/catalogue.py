@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 OptionKind = Literal["number", "positive", "fraction", "count", "bool", "axis", "side", "function"]
-Domains = Literal["any", "grid", "ends", "derivatives"]
+Domains = Literal["any", "grid", "waves", "ends", "derivatives"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class ErrorKind:
         options: by name, with the kind of their value; those in `required` have no default.
         relative: whether it is divided by the size of the truth, so that it needs one.
         degree: how it grows with the unit of the function; None if it is no power of the unit.
-        domains: where it exists: `any`, `grid` (a regular grid), `ends` (a grid with points at an
-            end), `derivatives` (where first derivatives exist).
+        domains: where it exists: `any`, `grid` (a regular grid), `waves` (a regular grid or a
+            sphere), `ends` (a grid with points at an end), `derivatives` (where first derivatives
+            exist).
         channels: whether each channel has an error of its own unless `per` says otherwise.
         scattered: whether functions may be packed, on points that each sample has of its own.
     """
@@ -91,12 +92,13 @@ ERRORS: dict[str, ErrorKind] = {
         "`h_div` of u - v divided by that of v", relative=True, degree=0, domains="derivatives"
     ),
     "bands": ErrorKind(
-        "the root mean square of the part of u - v with wave numbers low <= |k| < high",
+        "the root mean square of the part of u - v with wave numbers low <= |k| < high; on a "
+        "sphere, with degrees low <= l < high",
         BAND,
-        domains="grid",
+        domains="waves",
     ),
     "rel_bands": ErrorKind(
-        "`bands` of u - v divided by `bands` of v", BAND, relative=True, degree=0, domains="grid"
+        "`bands` of u - v divided by `bands` of v", BAND, relative=True, degree=0, domains="waves"
     ),
     "nrmse": ErrorKind(
         "rmse / root mean square of v, of each channel (PDEBench)",

@@ -36,6 +36,7 @@ from opdsl.train.metrics.norms import (
 )
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.physics.calculus import Calculus
+from opdsl.train.physics.sphere import SphereCalculus
 
 VARIANCE_FLOOR = 1e-7  # of The Well's VRMSE
 
@@ -293,11 +294,18 @@ def band_rms(u: Tensor, low: int, high: float) -> Tensor:
 
 
 def _bands(x: ErrorInputs) -> Tensor:
-    return band_rms(all_values(x.difference), *_bounds(x))
+    return _band_rms(all_values(x.difference), x)
 
 
 def _rel_bands(x: ErrorInputs) -> Tensor:
-    return quotient(_bands(x), band_rms(x.dense[1], *_bounds(x)))
+    return quotient(_bands(x), _band_rms(x.dense[1], x))
+
+
+def _band_rms(u: Tensor, x: ErrorInputs) -> Tensor:
+    low, high = _bounds(x)
+    if isinstance(x.calculus, SphereCalculus):
+        return x.calculus.band_rms(u, low, high)
+    return band_rms(u, low, high)
 
 
 def _bounds(x: ErrorInputs) -> tuple[int, float]:

@@ -326,7 +326,8 @@ class BatchFunctions:
         options: dict[str, Any] = dict(term.options)
         inputs = ErrorInputs(pred, true, weights, facts.grid, None, options, functions)
         kind = ERRORS.get(term.error)
-        if kind is not None and kind.domains == "derivatives" and facts.calculus is not None:
+        needed = kind is not None and kind.domains in {"derivatives", "waves"}
+        if needed and facts.calculus is not None:
             order: DerivativeOrder = "spectral" if facts.grid.periodic else None
             return replace(inputs, calculus=self.calculus(term.domain, order))
         return inputs

@@ -34,8 +34,9 @@ class NamedObjective(Objective):
         errors = [
             self._error(name, grid, x, nonzero[name].flatten()) for name, grid in x.grids.items()
         ]
-        counted = int(torch.stack([y.any(1) for y in nonzero.values()]).any(0).sum())
-        return LossValue(torch.stack(errors).mean(), {}, counted)
+        counted = int(torch.cat(list(nonzero.values()), 1).any(1).sum())
+        total = errors[0] if len(errors) == 1 else torch.stack(errors).mean()
+        return LossValue(total, {}, counted)
 
     def _error(self, name: str, grid: GridAxes, x: LossInputs, counted: Tensor) -> Tensor:
         true, weights = x.batch.truth[name], x.batch.weights.get(name)

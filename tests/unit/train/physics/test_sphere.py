@@ -82,3 +82,16 @@ def test_the_velocity_of_a_vorticity_is_that_of_its_rotation():
     flow = SphereCalculus("gauss_legendre", 2.0).velocity(field(1.4 * theta.cos()))
     expected = torch.stack([torch.zeros_like(theta), 0.7 * 2 * theta.sin()])
     assert torch.allclose(flow[0], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_bands_by_degree_divide_the_root_mean_square(sampling):
+    theta, phi = place(sampling)
+    first, second = 3**0.5 * theta.cos(), 15**0.5 / 2 * theta.sin() ** 2 * (2 * phi).cos()
+    u, calculus = torch.stack([2 + 0.5 * first, second])[None], SphereCalculus(sampling)
+    assert calculus.band_rms(u, 0, 1) == pytest.approx(2 / 2**0.5)
+    assert calculus.band_rms(u, 1, 2) == pytest.approx(0.5 / 2**0.5)
+    assert calculus.band_rms(u, 2, math.inf) == pytest.approx(1 / 2**0.5)
+    assert calculus.band_rms(u, 3, 5).abs() < 1e-12
+    whole = calculus.mean(u**2).mean().sqrt()
+    assert calculus.band_rms(u, 0, math.inf) == pytest.approx(float(whole))

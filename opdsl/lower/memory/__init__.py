@@ -1,0 +1,1 @@
+"""Memory of training steps: profiles of units, peak of a schedule, and what is computed again."""

@@ -1,0 +1,205 @@
+"""Bytes and dependences of each unit of a schedule, measured by running the units one at a time.
+
+No more memory is needed than for the largest unit, so what trains at all can be profiled. Profiles
+of one and of two samples say what any batch takes, as bytes grow linearly with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge, saved_tensors_hooks
+
+from opdsl.lower.memory.allocations import Allocations
+from opdsl.lower.memory.choice import StepProfile
+from opdsl.lower.memory.timeline import Ends, UnitMemory, Value
+from opdsl.lower.module import OperatorModule
+from opdsl.lower.plan.schedule import ScheduledStep, Unit
+from opdsl.lower.recompute import RunUnit
+
+Forward = Callable[[], tuple[Tensor, object]]
+
+
+def profile_step(module: OperatorModule, forward: Forward) -> StepProfile:
+    """Measure the units of a module within a training step.
+
+    Args:
+        module: in training mode.
+        forward: calls the module once, and returns the loss and what stays alive behind it.
+    """
+    recorder = Allocations()
+    profiler = _Profiler(recorder, len(module.graph.inputs), {i for _, i in module.results})
+    before = module.recomputed
+    module.recomputed = profiler
+    try:
+        with torch.enable_grad(), recorder:
+            recorder.mark()
+            loss, held = forward()
+            ends = profiler.ends_of(loss)
+            del held
+    finally:
+        module.recomputed = before
+    outputs = tuple(i for _, i in module.results)
+    return StepProfile(tuple(profiler.units), ends, outputs)
+
+
+@dataclass(slots=True)
+class _Profiler:
+    """Cuts a schedule into units that are measured as they run.
+
+    Attributes:
+        inputs: number of inputs of the graph, which are the first values.
+        outputs: numbers of the values that are outputs.
+        leaves: outputs from which the gradient of the loss is taken.
+        units: the measured units.
+    """
+
+    recorder: Allocations
+    inputs: int
+    outputs: set[int]
+    leaves: list[Tensor] = field(default_factory=list)
+    units: list[UnitMemory] = field(default_factory=list)
+    before: int = 0
+
+    def cut(
+        self, units: Sequence[Unit], steps: Sequence[ScheduledStep], inputs: int
+    ) -> Iterator[_MeasuredUnit]:
+        """Yield each unit as a segment of its own."""
+        self.before = self.recorder.growth
+        for unit in units:
+            own = {inputs + i for i in unit.steps}
+            reads = {n for i in unit.steps for n in steps[i].operands} - own
+            yield _MeasuredUnit(unit, tuple(sorted(reads)), inputs + unit.steps[-1], self)
+        self.recorder.mark()
+
+    def ends_of(self, loss: Tensor) -> Ends:
+        """Measure the loss behind the units, and its gradient."""
+        recorder = self.recorder
+        forward, kept = recorder.rise, recorder.growth
+        recorder.mark()
+        if self.leaves and loss.requires_grad:
+            gradients = torch.autograd.grad(loss, self.leaves, allow_unused=True)
+            del gradients
+        return Ends(self.before, forward, kept, recorder.rise, kept + recorder.growth)
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasuredUnit:
+    """One unit as a segment, which measures itself."""
+
+    unit: Unit
+    reads: tuple[int, ...]
+    writes: int
+    profiler: _Profiler
+
+    def run(self, run_unit: RunUnit, values: list[Any]) -> None:
+        """Run the unit with and without a gradient, and leave its result."""
+        recorder, size = self.profiler.recorder, len(values)
+        operands = {n: values[n].detach() for n in self.reads}
+        differentiable = {n for n in self.reads if values[n].requires_grad}
+
+        def own() -> list[Any]:
+            result: list[Any] = [None] * size
+            for n, x in operands.items():
+                result[n] = x.detach().requires_grad_(n in differentiable)
+            return result
+
+        with torch.no_grad():
+            run_unit(self.unit, own())  # fills the caches of tables, which stay
+            recorder.mark()
+            ran = own()
+            run_unit(self.unit, ran)
+            result, discarding = ran[self.writes], recorder.rise
+            del ran
+        memory = self._with_gradient(run_unit, own(), operands, result, discarding)
+        self.profiler.units.append(memory)
+        values[self.writes] = result.detach().requires_grad_(memory.differentiable)
+        for n in self.unit.dead_after:
+            values[n] = None
+        if self.writes in self.profiler.outputs and memory.differentiable:
+            self.profiler.leaves.append(values[self.writes])
+
+    def _with_gradient(
+        self,
+        run_unit: RunUnit,
+        own: list[Any],
+        operands: dict[int, Tensor],
+        result: Tensor,
+        discarding: int,
+    ) -> UnitMemory:
+        recorder = self.profiler.recorder
+        roots = {id(x.untyped_storage()): n for n, x in operands.items()}
+        saved: dict[int, int] = {}  # storage -> bytes
+
+        def keep(x: Tensor) -> Tensor:
+            storage = x.untyped_storage()
+            if id(storage) in roots or recorder.counts(x):
+                saved[id(storage)] = storage.nbytes()
+            return x
+
+        leaves = [(n, x) for n in self.reads if (x := own[n]).requires_grad]
+        recorder.mark()
+        with saved_tensors_hooks(keep, lambda x: x):
+            run_unit(self.unit, own)
+        y = own[self.writes]
+        del own
+        forward = recorder.rise
+        place = id(y.untyped_storage())
+        alias = roots.get(place)
+        size = 0 if alias is not None else y.untyped_storage().nbytes()
+        kept = recorder.growth - size
+        reads = tuple((n, operands[n].untyped_storage().nbytes()) for n in self.reads)
+        saved_values = tuple(sorted(roots[k] for k in saved if k in roots))
+        value = Value(self.writes, size, alias, place in saved)
+        if not y.requires_grad:
+            return UnitMemory(reads, value, saved_values, kept, forward, discarding)
+        gradient = torch.ones_like(y)
+        edge = get_gradient_edge(y)
+        del y
+        recorder.mark()
+        weights = _weights(edge, [x for _, x in leaves])
+        found = torch.autograd.grad(
+            [edge], [*(x for _, x in leaves), *weights], [gradient], allow_unused=True
+        )
+        backward = recorder.rise
+        gradients = []
+        for (n, _), g in zip(leaves, found, strict=False):
+            if g is not None:
+                shared = id(g.untyped_storage()) == id(gradient.untyped_storage())
+                gradients.append((n, 0 if shared else g.untyped_storage().nbytes()))
+        own_weights = found[len(leaves) :]
+        return UnitMemory(
+            reads,
+            value,
+            saved_values,
+            kept,
+            forward,
+            discarding,
+            differentiable=True,
+            backward=backward,
+            gradients=tuple(gradients),
+            weight_gradients=sum(
+                g.untyped_storage().nbytes() for g in own_weights if g is not None
+            ),
+        )
+
+
+def _weights(edge: Any, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return the leaves of a graph that are not among `leaves`: the weights that it uses."""
+    result: dict[int, Tensor] = {}
+    known = {id(x) for x in leaves}
+    stack, seen = [edge.node], set()
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) not in known:
+            result[id(variable)] = variable
+        stack.extend(x for x, _ in node.next_functions)
+    return list(result.values())
