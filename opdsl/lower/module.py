@@ -6,6 +6,7 @@ state_dict are `path.parameter`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +193,7 @@ class OperatorModule(Branch):
         """Compute results of nodes again for the gradient in training, instead of keeping them.
 
         Args:
-            wanted: whether those of the node at a path are, or a plan of segments; None: all results
-                are kept.
+            wanted: whether those of the node at a path are, or a plan of segments; None: none are.
         """
         self.recomputed = wanted
 
@@ -319,10 +319,10 @@ class OperatorModule(Branch):
     def _run(self, arguments: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(arguments), self.guards.packed(arguments)
         count, first = len(self.graph.inputs), representative(arguments[0])
-        sharding, sizes = self.sharding, self._sizes(arguments)
-        shared = sharding and sharding.call(self.steps, sizes, batch, first)
+        sizes = self._sizes(arguments)
+        shared = self.sharding.call(self.steps, sizes, batch, first) if self.sharding else None
         steps = shared.steps if shared else self.steps
-        asked = self._side_inputs(arguments)
+        asked = [*map(self.guards.asked, itertools.count(), arguments[count:])]
 
         def run(i: int, keywords: StepArguments, values: Sequence[Any]) -> Tensor:
             step, extra = self.steps[i], dict(keywords)
@@ -352,16 +352,8 @@ class OperatorModule(Branch):
             segment.run(run_unit, values)
         return self._outputs(values, batch, packed, shared)
 
-    def _side_inputs(self, arguments: Sequence[CallArgument]) -> list[Any]:
-        count = len(self.graph.inputs)
-        return [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
-
     def _outputs(
-        self,
-        values: Sequence[Any],
-        batch: int,
-        packed: PackedSizes,
-        shared: ShardedCall | None,
+        self, values: Sequence[Any], batch: int, packed: PackedSizes, shared: ShardedCall | None
     ) -> Result:
         result = {}
         for x, i in self.results:
