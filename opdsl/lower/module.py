@@ -338,7 +338,7 @@ class OperatorModule(Branch):
         fused = self.fused_now()
 
         def run_unit(unit: Unit, values: list[Any]) -> None:
-            if not unit.run_fused(values, fused):
+            if not (shared.run_fused if shared else Unit.run_fused)(unit, values, fused):
                 for i in unit.steps:
                     values[count + i] = run(i, calls[i], values)
                     for n in unit.within.intersection(self.steps[i].dead_after):
@@ -383,8 +383,7 @@ class OperatorModule(Branch):
 
     def fused_now(self) -> Container[str]:
         """Return the end nodes of fusions that run as one operation in calls like the latest."""
-        alone = self.sharding is None and not self.force_kernel and not self.mix
-        if self.fuse is False or not alone or not ordinary_call():
+        if self.fuse is False or self.force_kernel or self.mix or not ordinary_call():
             return ()
         if self.fuse:
             return self.ends

@@ -7,7 +7,7 @@ weight is the sum of those of all processes, and the gradient of an input is who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,6 +26,8 @@ from opdsl.lower.call_arguments import (
     to_channels_last,
 )
 from opdsl.lower.module import OperatorModule
+from opdsl.lower.plan.schedule import Unit
+from opdsl.lower.sharded.fused import fused_on_parts
 from opdsl.lower.sharded.moving import channels, halo, shift
 from opdsl.lower.sharded.reductions import gather, reduce
 from opdsl.lower.sharded.site import Handler, Site, StepArguments
@@ -182,6 +184,18 @@ class ShardedCall:
         if x.requires_grad:
             return to_channels_last(own_part(x, self.space, axis + 2))
         return to_channels_last(narrow(x, axis + 2, self.space.own(x.shape[axis + 2])))
+
+    def run_fused(self, unit: Unit, values: list[Any], chosen: Container[str]) -> bool:
+        """Run a unit as one operation on parts, as `Unit.run_fused`; return whether it ran."""
+        fused = unit.fused
+        if fused is None or fused.fusion.end not in chosen:
+            return False
+        sites = {x.node.path: x.site for x in self.steps}
+        run = fused_on_parts(fused, {x: sites[x] for x in fused.fusion.nodes})
+        if run is None or not fused.fits(values[fused.operands]):
+            return False
+        values[fused.result] = run(values[fused.operands])
+        return True
 
     def output(self, port: Port, x: Tensor) -> Tensor:
         """Gather an output, channels last."""

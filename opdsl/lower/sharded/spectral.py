@@ -93,7 +93,7 @@ def spectral(
             v = _on_sphere(site, module, u, size)
         else:
             expansions = EXPANSIONS[type(module)](module, u, site.grids[0], size)
-            results = [STRATEGIES[site.rule.strategy or ""](site, x, u, size) for x in expansions]
+            results = [convolve(site, x, u, size) for x in expansions]
             v = sum(results[1:], results[0])
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
@@ -175,6 +175,12 @@ def _by_partial_sums(site: Site, how: Expansion, u: Tensor, size: Size) -> Tenso
     return _as_values(how.inverse(z, others, size), u, how)
 
 
+def convolve(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
+    """Convolve by one expansion with the strategy of the plan."""
+    assert site.rule.strategy is not None, "the planner chooses a strategy"
+    return STRATEGIES[site.rule.strategy](site, how, u, size)
+
+
 STRATEGIES: dict[str, Callable[[Site, Expansion, Tensor, Size], Tensor]] = {
     "transpose": _transposed,
     "partial_sums": _by_partial_sums,
@@ -238,6 +244,11 @@ def _phases_of_circles(
             phases = phases.reshape([-1 if j == i else 1 for j in range(len(bands))])
             total = phases if total is None else total * phases
     return None if total is None else total.expand(*map(len, bands))
+
+
+def fourier_expansion(module: SpectralConv, like: Tensor, size: Size) -> Expansion:
+    """Return the expansion of a layer between equal grids."""
+    return next(_fourier(module, like, size, size))
 
 
 EXPANSIONS: dict[type[nn.Module], Callable[..., Iterator[Expansion]]] = {
