@@ -49,13 +49,25 @@ def command(
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
     ] = 1,
+    nproc: Annotated[
+        int | None,
+        typer.Option(
+            "--nproc", min=1, metavar="N", help="With --plan, the exchanges of N processes."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space", metavar="x=N", help="With --nproc, the axis and parts of a sample, or auto."
+        ),
+    ] = None,
     model: Model = None,
     sets: Parameters = None,
     as_json: Json = False,
 ) -> None:
     """Show spaces, costs and the certificate of a model.
 
-    Example: opdsl summary specs/fno_darcy.op --at x=64,y=64 --plan
+    Example: opdsl summary specs/fno_darcy.op --at x=64,y=64 --plan --nproc 4
     """
     from opdsl.cli.files import open_graph
     from opdsl.workflow.plans import (
@@ -64,26 +76,29 @@ def command(
         make_plan,
         measure_plan,
         node_precision_errors,
+        plan_processes,
         precision_errors,
     )
     from opdsl.workflow.views import resolution, summary
 
     _refuse_useless(at, device, {"--autotune": autotune, "--measure": measure}, plan=plan)
-    if precision and at is None:
-        raise UsageError("`--precision` needs a resolution, as `--at x=64,y=64`")
-    if by_node and not precision:
-        raise UsageError("`--by-node` needs `--precision`")
+    _refuse_alone("--precision", "a resolution, as `--at x=64,y=64`", precision and at is None)
+    _refuse_alone("--by-node", "`--precision`", by_node and not precision)
+    _refuse_alone("--nproc", "`--plan`", nproc is not None and not plan)
+    _refuse_alone("--space", "`--nproc`", space is not None and nproc is None)
     graph = open_graph(spec, model, sets)
     sizes = resolution(graph, at) if at is not None else None
     model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
     kernel_plan = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
+    processes = plan_processes(graph, sizes, batch, nproc, space) if nproc else None
     call_cost = measure_plan(graph, kernel_plan, timer) if kernel_plan and measure else None
     forecasts = forecasts_of(graph, kernel_plan, call_cost) if kernel_plan and call_cost else []
     errors = precision_errors(graph, sizes, batch, device) if precision and sizes else []
     nodes = node_precision_errors(graph, sizes, batch, device) if by_node and sizes else []
     if as_json:
         additions: dict[str, Any] = {"plan": _plan_json(kernel_plan)} if kernel_plan else {}
+        additions |= {"processes": processes.to_json()} if processes else {}
         additions |= {"measured": _measured_json(call_cost, forecasts)} if call_cost else {}
         additions |= {"precisions": [asdict(x) for x in errors]} if errors else {}
         additions |= {"node_precisions": [asdict(x) for x in nodes]} if nodes else {}
@@ -92,6 +107,8 @@ def command(
     result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
     if kernel_plan:
         result("\n" + _plan_text(kernel_plan))
+    if processes:
+        result("\n" + processes.to_text())
     if kernel_plan and call_cost:
         result("\n" + _measured_text(kernel_plan, call_cost, forecasts))
     if errors:
@@ -107,6 +124,11 @@ def _refuse_useless(at: str | None, device: str, runs: Mapping[str, bool], *, pl
             raise UsageError(f"`{option}` needs `--plan` and a resolution, as `--at x=64,y=64`")
         if device != "cpu":
             raise UsageError(f"`{option}` runs on the CPU, not on `{device}`")
+
+
+def _refuse_alone(option: str, needed: str, alone: bool) -> None:
+    if alone:
+        raise UsageError(f"`{option}` needs {needed}")
 
 
 def _plan_text(plan: KernelPlan) -> str:

@@ -179,6 +179,8 @@ CODES: dict[str, Code] = {
     "OP0730": Code("a path names no weight", "no-weight", Exit.USAGE),
     "OP0731": Code("settings exclude each other", "excluding-settings", Exit.USAGE),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
+    "OP0850": Code("a step exceeds the limit of memory", "memory-limit", Exit.TOO_LARGE),
+    "OP0851": Code("the memory of a step cannot be planned", "unplanned-memory", Exit.USAGE),
     "OP0740": Code("a callback does not fit", "bad-callback", Exit.USAGE),
     "OP0741": Code("a callback raised an exception", "failed-callback", Exit.FAILED),
     "OP0743": Code("an axis of a sweep is wrong", "bad-axis", Exit.USAGE),

@@ -336,6 +336,13 @@ class Block(BaseModel):
         """
         return not self.kernels and self.cost(*x).params > 0
 
+    def saved_per_point(self, *_x: Any, **_: Any) -> int:
+        """Return how many real numbers at each point of the result the gradient needs.
+
+        These are intermediate results, beside the inputs (`saves_inputs`) and `saved_modes`.
+        """
+        return 0
+
     def saved_modes(self, _sizes: GridSizes, *x: Any, **_: Any) -> int:
         """Return how many modes of each channel the gradient needs.
 

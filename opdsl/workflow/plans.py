@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost
     from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
+    from opdsl.summary.sharding import SpacePlan
     from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors
     from opdsl.train.metrics.precision_errors import PrecisionError
 
@@ -43,6 +44,44 @@ def make_plan(
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
     return plan_kernels(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
+
+
+def plan_processes(
+    graph: Graph, sizes: Sizes | None, batch: int, processes: int, space: str | None
+) -> SpacePlan:
+    """Plan a step whose samples are divided among processes.
+
+    Args:
+        graph: the model.
+        sizes: points on each axis of each declared domain; None: the smallest that are promised.
+        batch: samples of a step, of all processes together.
+        processes: how many there are.
+        space: processes that share a sample, `2`, `auto`, an axis, `x`, or both, `x=2`; None: all
+            share every sample.
+
+    Raises:
+        ArgumentError: `space` is not understood or does not divide the processes.
+        OpError: OP0820 to OP0822, the samples of the model cannot be divided in this way.
+    """
+    from opdsl.ir.sharding.choice import AUTO, resolve_space
+    from opdsl.ir.sharding.plan import plan_sharding
+    from opdsl.summary.sharding import SpacePlan
+
+    least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
+    ranks, axis = processes, AUTO
+    if space is not None:
+        name, _, count = space.rpartition("=")
+        if count.isdecimal():
+            ranks, axis = int(count), name or AUTO
+        elif space == AUTO:
+            ranks, axis = resolve_space(graph, AUTO, processes, batch)
+        else:
+            axis = space
+    if ranks < 1 or processes % ranks:
+        raise ArgumentError(f"{processes} processes cannot be divided into groups of {ranks}")
+    samples = -(-batch * ranks // processes)
+    plan = plan_sharding(graph, ranks, axis, sizes or least, samples)
+    return SpacePlan.of(plan, processes)
 
 
 def measure_plan(graph: Graph, plan: KernelPlan, timer: Timer | None) -> CallCost:

@@ -115,6 +115,10 @@ class Attention(Block):
         c = decided(x.channels)
         return reduction(c * (c // self.heads) + (c if self.kind == "linear" else 0))
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count queries, keys, values and means, with what `kind` makes of them."""
+        return {"softmax": 4, "galerkin": 6, "linear": 7}[self.kind] * decided(x.channels)
+
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
         return all(inputs)

@@ -97,6 +97,10 @@ class SliceAttention(Block):
         """Sum each slice, a vector for each head, and its weights over the grid."""
         return reduction(self.slices * (decided(x.channels) + self.heads))
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count two projections and the means, and shares before and after the softmax."""
+        return 3 * decided(x.channels) + 2 * self.heads * self.slices
+
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
         return all(inputs)

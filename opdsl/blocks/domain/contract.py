@@ -96,6 +96,10 @@ class Contract(Block):
         volume = trunk.domain.volume()
         return Cost(0, volume * (2 * branch.channels), volume * (self.out * BYTES))
 
+    def saves_inputs(self, _branch: Space, _trunk: Space) -> bool:
+        """Return True: the derivative to each factor is the other one."""
+        return True
+
     def lower(self, _branch: Space, _trunk: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Contract`."""
         from opdsl.nn.layers import modulate

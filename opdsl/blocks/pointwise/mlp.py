@@ -71,6 +71,10 @@ class Mlp(Block):
         flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
         return Cost(decided(params), flops, volume * (self.widths[-1] * BYTES))
 
+    def saved_per_point(self, _x: Space) -> int:
+        """Count the hidden layers before and after their activations."""
+        return 2 * sum(map(decided, self.widths[:-1]))
+
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Mlp`."""
         from opdsl.nn.layers import modulate

@@ -41,6 +41,10 @@ class Mul(Arithmetic):
         """Return the rule of products: two odd functions have an even one."""
         return ends.product(*inputs)
 
+    def saves_inputs(self, _u: Space, _v: Space) -> bool:
+        """Return True: the derivative to each factor is the other one."""
+        return True
+
     def lower(self, _u: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Mul`."""
         from opdsl.nn.layers import arithmetic

@@ -130,6 +130,10 @@ class Norm(Block):
         params = 0 if self.kind == "instance" else 2 * copy.channels
         return Cost(decided(params), x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count the differences from the mean, which `instance` and `group` save."""
+        return decided(x.channels) if self.kind in {"instance", "group"} else 0
+
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value."""
         return all(inputs)

@@ -110,6 +110,8 @@ def halo_ranges(part: range, points: int, n: int, *, periodic: bool) -> tuple[ra
         periodic: whether the axis closes on itself; else the halo ends at its ends.
     """
     low, high = part.start - points, part.stop + points
-    if not periodic or high - low >= n or (low >= 0 and high <= n):
+    if periodic and high - low >= n:
+        return (range(n),)
+    if not periodic or (low >= 0 and high <= n):
         return (range(max(low, 0), min(high, n)),)
     return (range(high), range(low + n, n)) if low < 0 else (range(high - n), range(low, n))

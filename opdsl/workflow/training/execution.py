@@ -54,6 +54,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
+from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
@@ -287,6 +288,7 @@ class _Training:
             callbacks=(*self.callbacks, *log_threads(settings.log)),
             objective=None if self.frozen else self.losses.objective,
             expressions=self.losses.metrics,
+            plan_memory=memory_planner(self.module, settings),
         )
         return self._finish(outcome)
 
