@@ -38,7 +38,7 @@ def shard_weights(module: nn.Module, parts: Iterable[nn.Module], mesh: ProcessMe
         fully_shard(x, mesh=along_data)
         sharded = cast("FSDPModule", x)
         sharded.set_gradient_divide_factor(1.0)
-        sharded.set_force_sum_reduction_for_comms(True)  # noqa: FBT003  gloo and NCCL alike
+        sharded.set_force_sum_reduction_for_comms(True)
 
 
 def _copy_weights(module: nn.Module, _inputs: object, output: Any) -> Any:

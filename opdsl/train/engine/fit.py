@@ -53,6 +53,8 @@ from opdsl.train.run.saving import Checkpoints, LocalCheckpoints
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import PointRules
 
+SIGNAL_PAUSE = 5.0  # seconds, see `SignalWatch`
+
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
@@ -170,7 +172,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         objective = objective_of(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
         first_does(mesh, lambda: _enter_folder(stack, run, resume=resume))
-        watch = stack.enter_context(SignalWatch())
+        watch = stack.enter_context(SignalWatch(SIGNAL_PAUSE if mesh.world > 1 else 0.0))
         normaliser = (
             frozen.normaliser
             if frozen
