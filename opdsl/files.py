@@ -180,7 +180,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_all(handle: int, data: bytes) -> None:
+def write_all(handle: int, data: bytes | memoryview) -> None:
     """Write all bytes to a descriptor; one call of `os.write` may write only some of them."""
     rest = memoryview(data)
     while rest:

@@ -17,7 +17,9 @@ import torch.distributed as dist
 
 WAIT = 240.0  # seconds for a world, on a machine that is busy
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "opdsl.api", "tests.worlds"])
+_CONTEXT.set_forkserver_preload(
+    ["torch", "torch.distributed.checkpoint", "opdsl.api", "pytest", "tests.worlds"]
+)
 
 
 def run_world(world: int, function: Callable[..., Any], *args: Any) -> list[Any]:

@@ -26,6 +26,8 @@ class PlainLines:
         """Print one line about the run."""
         self._epochs = plan.epochs
         self._say(opening(plan))
+        for line in plan.memory:
+            self._say(line)
         if plan.choice:
             self._say(f"validation: {plan.choice}")
 
@@ -66,6 +68,8 @@ class LiveTable:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._console.print(opening(plan), style="dim", highlight=False)
+        for line in plan.memory:
+            self._console.print(printable(line), style="dim", highlight=False, markup=False)
         if plan.choice:
             self._console.print(
                 f"validation: {plan.choice}", style="dim", highlight=False, markup=False

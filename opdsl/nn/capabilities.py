@@ -48,6 +48,17 @@ class NarrowsSpectrum(Protocol):
 
 
 @runtime_checkable
+class HasLengths(Protocol):
+    """A layer that depends on the spacing of the points of its grid.
+
+    Attributes:
+        lengths: of the axes of its domain; each call divides them by the number of spacings.
+    """
+
+    lengths: tuple[float, ...]
+
+
+@runtime_checkable
 class MixesPrecision(Protocol):
     """A module whose parts can have products in dtypes of their own.
 

@@ -73,3 +73,6 @@ class ProcessMesh:
     def space_group(self) -> dist.ProcessGroup | None:
         """The processes that have other parts of the grid of the same samples."""
         return self.device_mesh.get_group("space") if self.device_mesh else None
+
+
+ALONE = ProcessMesh()  # one process

@@ -75,6 +75,19 @@ class Decomposition:
             result[part.name], widths = tuple(widths[: part.dims]), widths[part.dims :]
         return result
 
+    def lengths(self, domain: Domain, size: Sequence[int]) -> dict[str, tuple[float, ...]]:
+        """Return the lengths of the axes of a patch with its overlap, by the name of the factor.
+
+        The points of a patch then have the spacings of a grid of `size` points. They differ from
+        those of the `stretch` by less than two spacings.
+        """
+        rows = zip(domain.axes, domain.samplings, self.axes(domain, size), strict=True)
+        lengths = [(axis.hi - axis.lo) * x.part_of_axis(sampling) for axis, sampling, x in rows]
+        result = {}
+        for part in domain.parts:
+            result[part.name], lengths = tuple(lengths[: part.dims]), lengths[part.dims :]
+        return result
+
     def _axis(self, points: int, parts: int, sampling: GridSampling, periodic: bool) -> AxisPatches:
         own = -(-points // parts)
         halo = 0 if parts == 1 else round(self.overlap * spacings(patch_sampling(sampling), own))
@@ -116,6 +129,12 @@ class AxisPatches:
     def width(self) -> int:
         """Points of a patch with its overlap."""
         return self.own + 2 * self.halo
+
+    def part_of_axis(self, sampling: GridSampling) -> float:
+        """Return the length of a patch with its overlap, as a part of the axis."""
+        if self.parts == 1:
+            return 1.0
+        return spacings(patch_sampling(sampling), self.width) / spacings(sampling, self.points)
 
     def begin(self, number: int) -> int:
         """Return the first point of a patch, without overlap."""

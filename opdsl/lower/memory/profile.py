@@ -15,33 +15,13 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge, saved_tensors_hooks
 
 from opdsl.lower.memory.allocations import Allocations
+from opdsl.lower.memory.choice import StepProfile
 from opdsl.lower.memory.timeline import Ends, UnitMemory, Value
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import ScheduledStep, Unit
 from opdsl.lower.recompute import RunUnit
 
 Forward = Callable[[], tuple[Tensor, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class StepProfile:
-    """The memory of a training step at one batch.
-
-    Attributes:
-        units: in the order of the schedule.
-        ends: memory before and behind the units: normalised inputs, the loss.
-        seconds: predicted time of the forward pass of each unit.
-    """
-
-    units: tuple[UnitMemory, ...]
-    ends: Ends
-
-    def at(self, samples: int, twice: StepProfile) -> StepProfile:
-        """Extrapolate from this profile, of one sample, and that of two."""
-        units = zip(self.units, twice.units, strict=True)
-        return StepProfile(
-            tuple(a.at(samples, b) for a, b in units), self.ends.at(samples, twice.ends)
-        )
 
 
 def profile_step(module: OperatorModule, forward: Forward) -> StepProfile:
@@ -63,7 +43,8 @@ def profile_step(module: OperatorModule, forward: Forward) -> StepProfile:
             del held
     finally:
         module.recomputed = before
-    return StepProfile(tuple(profiler.units), ends)
+    outputs = tuple(i for _, i in module.results)
+    return StepProfile(tuple(profiler.units), ends, outputs)
 
 
 @dataclass(slots=True)
@@ -201,7 +182,9 @@ class _MeasuredUnit:
             differentiable=True,
             backward=backward,
             gradients=tuple(gradients),
-            weight_gradients=sum(g.untyped_storage().nbytes() for g in own_weights if g is not None),
+            weight_gradients=sum(
+                g.untyped_storage().nbytes() for g in own_weights if g is not None
+            ),
         )
 
 

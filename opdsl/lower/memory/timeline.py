@@ -62,6 +62,11 @@ class UnitMemory:
     seconds: float = 0.0
 
     @property
+    def read_bytes(self) -> tuple[int, ...]:
+        """Bytes of the values that it reads."""
+        return tuple(size for _, size in self.reads)
+
+    @property
     def saves(self) -> bool:
         """Whether the unit saves tensors for the gradient."""
         return bool(self.saved or self.saved_values or self.result.saved)
@@ -171,6 +176,7 @@ def peak(
     outputs: Iterable[int] = (),
     *,
     offloaded: bool = False,
+    accumulates: bool = False,
 ) -> int:
     """Return the peak of a forward and a backward pass, without weights, optimizer and batch.
 
@@ -180,8 +186,11 @@ def peak(
         again: the segments that are computed again, ascending.
         outputs: numbers of the values that are outputs.
         offloaded: whether saved tensors wait in the memory of the host.
+        accumulates: whether gradients of weights are added to those of an earlier pass, which the
+            caller counts.
     """
-    return _Pass(units, ends, again, frozenset(outputs), offloaded=offloaded).run()
+    step = _Pass(units, ends, again, frozenset(outputs), offloaded, accumulates)
+    return step.run()
 
 
 class _Pass:
@@ -193,10 +202,11 @@ class _Pass:
         ends: Ends,
         again: Segments,
         outputs: frozenset[int],
-        *,
         offloaded: bool,
+        accumulates: bool,
     ) -> None:
-        self.units, self.ends, self.outputs, self.offloaded = units, ends, outputs, offloaded
+        self.units, self.ends, self.outputs = units, ends, outputs
+        self.offloaded, self.accumulates = offloaded, accumulates
         parts = [part for x in again if (part := self._part(*x))]
         self.segment = {i: x for x in parts for i in range(x.first, x.end)}
         self.ledger = _Ledger(ends.before)
@@ -297,7 +307,7 @@ class _Pass:
         ledger.hold("ends", ends.after)
 
     def _backward(self) -> None:
-        gradients: dict[int, object] = {n: "ends" for n in self.outputs}
+        gradients: dict[int, object] = dict.fromkeys(self.outputs, "ends")
         for i in reversed(range(len(self.units))):
             u, segment = self.units[i], self.segment.get(i)
             if segment is not None and i == segment.trigger:
@@ -363,7 +373,8 @@ class _Pass:
             gradients[n] = key
         if own != "ends":
             ledger.drop(own)
-        ledger.hold(("weights", i), u.weight_gradients)
+        if not self.accumulates:
+            ledger.hold(("weights", i), u.weight_gradients)
 
     def _forget(self, i: int, segment: _Segment | None) -> None:
         """Free what the gradient of a unit needed."""

@@ -28,6 +28,7 @@ from opdsl.lower.patches.cutting import cut, cut_levels, stitch, without_overlap
 from opdsl.lower.patches.sharing import Sharing
 from opdsl.lower.plan.planner import KernelPlan
 from opdsl.lower.precision_mix import PrecisionMix
+from opdsl.nn.capabilities import HasLengths
 from opdsl.nn.module_tree import children, place
 from opdsl.nn.points.packed import Packed
 from opdsl.parallel.mesh import ProcessMesh
@@ -99,6 +100,7 @@ class PatchedModule(OperatorModule):
         if self.guards.batch(arguments) == 0 or representative(arguments[0]).is_meta:
             return self._without_values(arguments)
         inner = self._configured()
+        self._set_lengths(tuple(x.points for x in axes))
         outputs = self._on_patches(inner, self._functions(arguments), axes)
         self.latest = inner.latest
         return outputs if len(outputs) > 1 else outputs.popitem()[1]
@@ -147,6 +149,15 @@ class PatchedModule(OperatorModule):
             inner.timer = self.timer
             inner.calls.clear()
         return inner
+
+    def _set_lengths(self, size: Grid) -> None:
+        """Give layers that depend on the spacing the lengths of a patch at this resolution."""
+        lengths = self.patches.lengths(self.domain, size)
+        for step in self.steps:
+            if isinstance(step.module, HasLengths):
+                (inner,) = self._inner
+                domain = inner.graph.arguments(step.node)[0].domain
+                step.module.lengths = tuple(y for x in domain.parts for y in lengths[x.name])
 
     def _axes(self, arguments: Sequence[CallArgument]) -> tuple[AxisPatches, ...]:
         """Divide the grid of a call."""

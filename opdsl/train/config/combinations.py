@@ -20,6 +20,9 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     if settings.schedule.kind == "multistep" and not settings.schedule.milestones:
         message = "`schedule multistep` without milestones is a constant rate"
         yield "schedule.kind", message, "say when the rate drops: `milestones = [30, 60]`"
+    if settings.memory and settings.recompute:
+        message = "`recompute` with `memory`, which chooses what is computed again"
+        yield "recompute", message, "leave one of them out"
     if settings.band.of and settings.freeze:
         message = "`freeze` with `band`: a band trains the output of its width only"
         yield "freeze", message, "leave `freeze` out"

@@ -16,6 +16,7 @@ from opdsl.precisions import PrecisionName
 from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
+from opdsl.train.config.memory_limit import MemoryLimit
 from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
@@ -29,6 +30,7 @@ from opdsl.train.config.optimization import (
     WeightGroups,
     WeightPaths,
 )
+from opdsl.train.config.parallel_section import Parallel
 from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,
@@ -189,6 +191,9 @@ class Settings(Section):
         recompute: whether results inside the model are computed again for the gradient instead of
             being kept, which takes less memory and more time: `true` in segments of the whole
             model, and in each step in time of a rollout; or for parts of the model by their paths.
+        memory: the most that the tensors of a training step may take, `memory = "8 GB"`: what is
+            computed again for the gradient, what waits in the memory of the host, and the number of
+            micro-batches are chosen so that it fits; `none` keeps everything.
         bad_steps: steps in a row without a finite loss and gradient after which the run stops.
         log: loggers that receive losses and errors besides metrics.jsonl: `log = tensorboard`, or a
             list of `tensorboard`, `wandb` and `mlflow`. A logger that fails does not stop the run.
@@ -216,7 +221,9 @@ class Settings(Section):
     batch: Annotated[AtLeastOne, FIXED] = 16
     accumulate: Annotated[AtLeastOne, FIXED] = 1
     recompute: Recompute = False
+    parallel: Parallel = Parallel()
     patches: Patches = Patches()
+    memory: MemoryLimit = None
     symmetries: Annotated[list[str], BeforeValidator(texts), FIXED] = []  # noqa: RUF012  pydantic copies it
     precision: Annotated[PrecisionName, FREE] = "fp32"
     node_precision: NodePrecision = NodePrecision()

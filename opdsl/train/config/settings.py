@@ -93,6 +93,8 @@ def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
 
 def _takes_keys(path: SettingPath) -> bool:
     """Return whether a setting has keys of its own, as in `data { fields { a = "nu" } }`."""
+    if path[:2] == ("parallel", "space"):
+        return True
     return path[0] == "data" and path[1] in {"fields", "axes", "windows", "masks"}
 
 

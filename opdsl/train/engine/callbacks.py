@@ -163,24 +163,43 @@ STATE = ("state_dict", "load_state_dict")
 
 
 class CallbackError(Exception):
-    """A hook raised an exception; `__cause__` is that exception."""
+    """A hook raised an exception; `__cause__` is that exception.
 
-    def __init__(self, callback: str, hook: str) -> None:
-        super().__init__(callback, hook)
-        self.callback, self.hook = callback, hook
+    Attributes:
+        callback: the name of its class.
+        hook: the name of the hook.
+        reason: the exception in words, which other processes receive, too.
+    """
+
+    def __init__(self, callback: str, hook: str, reason: str) -> None:
+        super().__init__(callback, hook, reason)
+        self.callback, self.hook, self.reason = callback, hook, reason
 
 
 class Callbacks:
-    """The callbacks of a run: calls each hook of those that define it, in their order."""
+    """The callbacks of a run: calls each hook of those that define it, in their order.
 
-    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+    Args:
+        callbacks: of the run.
+        first: whether this is the first process of the run; others call `on_batch` alone, since
+            each has samples of its own.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback] = (), *, first: bool = True) -> None:
         self.callbacks = tuple(callbacks)
-        self._with = {hook: [x for x in callbacks if _defines(x, hook)] for hook in HOOKS}
-        self._stateful = [x for x in callbacks if _defines(x, STATE[0])]
+        hooks = HOOKS if first else ("on_batch",)
+        self._with: dict[str, list[Callback]] = {hook: [] for hook in HOOKS}
+        self._with |= {hook: [x for x in callbacks if _defines(x, hook)] for hook in hooks}
+        self._stateful = [x for x in callbacks if first and _defines(x, STATE[0])]
         self.run: ActiveRun | None = None
 
     def __bool__(self) -> bool:
         return bool(self.callbacks)
+
+    @property
+    def see_batches(self) -> bool:
+        """Whether a callback has the hook `on_batch`."""
+        return bool(self._with["on_batch"])
 
     @property
     def stop_reason(self) -> str | None:
@@ -276,7 +295,7 @@ def _naming(callback: Callback, hook: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CallbackError(type(callback).__name__, hook) from error
+        raise CallbackError(type(callback).__name__, hook, _words(error)) from error
 
 
 def _batch_of(returned: object, batch: Batch) -> Batch:
@@ -290,8 +309,7 @@ def _batch_of(returned: object, batch: Batch) -> Batch:
 
 def stopped_by(failure: CallbackError, step: int, *, saved: bool, run: Path) -> OpError:
     """Return the OP0741 for a callback that raised an exception."""
-    cause = failure.__cause__
-    message = f"the callback `{failure.callback}` raised {_words(cause)} in `{failure.hook}`"
+    message = f"the callback `{failure.callback}` raised {failure.reason} in `{failure.hook}`"
     status = f"the state after step {step} is saved" if saved else "the state could not be saved"
     helps = (f"correct the callback, then go on with the run: `opdsl.resume({str(run)!r}, ...)`",)
     return fault("OP0741", message, notes=(status,), helps=helps, file=str(run))

@@ -5,15 +5,18 @@ A run that was killed, interrupted or starved of disk continues bit for bit: eve
 order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from opdsl.diagnostics import fault
 from opdsl.nn.module_tree import module_at
+from opdsl.parallel.agreement import copy_from_first, first_does
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
@@ -23,6 +26,7 @@ from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_ca
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
+from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -45,6 +49,7 @@ from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, SilentListener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
+from opdsl.train.run.saving import Checkpoints, LocalCheckpoints
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import PointRules
 
@@ -112,6 +117,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
     expressions: MetricExpressions | None = None,
+    mesh: ProcessMesh = ALONE,
+    plan_memory: PlansMemory | None = None,
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -137,9 +144,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
         callbacks: objects whose hooks the run calls.
         objective: the loss of a batch; by `settings.loss` and `settings.band` if not given.
         expressions: more metrics of the validation data.
+        mesh: of the processes that train the module together, all of which call `fit` with equal
+            arguments; the first one writes the folder, calls `callbacks` and tells the listener.
+            With `mesh.space` above 1, the gradients of the module are those of `sum_gradients`.
+        plan_memory: plans a step within `settings.memory`; None: without a limit.
 
     Returns:
-        The result of the run.
+        The result of the run; its `history` is complete in the first process.
 
     Raises:
         OpError: OP0604 the loss does not suit the outputs; OP0613 no samples; OP0620 the loss
@@ -151,23 +162,34 @@ def fit(  # noqa: PLR0913  the contract with the callers
             raised an exception.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
-    hooks = Callbacks(checked_callbacks(callbacks))
+    hooks = Callbacks(checked_callbacks(callbacks), first=mesh.writes)
     grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
     _refuse_no_samples(train)
     _refuse_no_validation(valid, settings)
     if objective is None:
         objective = objective_of(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
-        _enter_folder(stack, run, resume=resume)
+        first_does(mesh, lambda: _enter_folder(stack, run, resume=resume))
         watch = stack.enter_context(SignalWatch())
         normaliser = (
             frozen.normaliser
             if frozen
-            else normaliser_of(train, settings, loop, samplings, rules, axes_of or {})
+            else _shared_normaliser(
+                mesh,
+                partial(normaliser_of, train, settings, loop, samplings, rules, axes_of or {}),
+            )
         )
-        train_step = train_step_of(module, normaliser, settings, grids, loop, frozen, objective)
+        train_step = train_step_of(
+            module, normaliser, settings, grids, loop, frozen, objective, mesh=mesh
+        )
         units = train_step.units
+        store = CheckpointStore(run, settings.checkpoint.keep)
+        checkpoints = _checkpoints_of(store, mesh)
+        stack.callback(checkpoints.close)
         stack.enter_context(recomputed_parts(module, settings, loop))
+        reasons = stack.enter_context(
+            planned_memory(plan_memory, train_step, train, settings, samplings)
+        )
         training = Training(
             settings=settings,
             train_step=train_step,
@@ -179,27 +201,47 @@ def fit(  # noqa: PLR0913  the contract with the callers
             rate=Rate(
                 settings.schedule, settings.optimizer.lr, steps_in_epoch(len(train), settings)
             ),
-            store=CheckpointStore(run, settings.checkpoint.keep),
+            store=store,
+            checkpoints=checkpoints,
             metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
             meta=dict(meta),
             watch=watch,
-            listener=listener or SilentListener(),
+            listener=listener if listener and mesh.writes else SilentListener(),
             choice=choice,
             symmetries=tuple(symmetries),
             expressions=expressions,
             callbacks=hooks,
+            mesh=mesh,
         )
         stack.callback(training.listener.end)
+        training.memory = reasons
         for loader in (training.loader, training.valid):
             if loader is not None:
                 stack.callback(loader.close)
         training.begin(resume=resume)
+        if settings.parallel.strategy == "ddp":
+            copy_from_first(mesh, [*module.parameters(), *module.buffers()])
         training.finish()
         if train_step.average:
             train_step.average.keep()
         return _outcome(training)
+
+
+def _shared_normaliser(mesh: ProcessMesh, compute: Callable[[], Normaliser]) -> Normaliser:
+    """Compute a normaliser in the first process, and return it in all."""
+    if mesh.world == 1:
+        return compute()
+    return Normaliser.from_state(first_does(mesh, lambda: compute().state_dict()))
+
+
+def _checkpoints_of(store: CheckpointStore, mesh: ProcessMesh) -> Checkpoints:
+    if mesh.world == 1:
+        return LocalCheckpoints(store)
+    from opdsl.train.run.sharded.world import WorldCheckpoints  # torch's part takes a second
+
+    return WorldCheckpoints.of(store)
 
 
 def _refuse_no_samples(train: AnySampleSet) -> None:
@@ -277,6 +319,8 @@ def train_step_of(
     loop: Rollout | None,
     frozen: FrozenPart | None,
     objective: Objective,
+    *,
+    mesh: ProcessMesh = ALONE,
 ) -> TrainStep:
     """Seed, move module and normaliser to the device, and make the optimizer.
 
@@ -288,6 +332,7 @@ def train_step_of(
         loop: the rollout, if there are steps in time.
         frozen: the trained part around which a band is learnt.
         objective: the loss of a batch.
+        mesh: of the processes that share each batch.
     """
     device = device_of(settings.device)
     policy = policy_with_nodes(settings.precision, settings.node_precision, device)
@@ -296,6 +341,10 @@ def train_step_of(
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
     freeze(module, settings)
+    if mesh.data > 1 and settings.parallel.strategy == "fsdp":
+        from opdsl.parallel.sharded_weights import shard_weights  # FSDP takes 1 s to import
+
+        shard_weights(module, mesh)
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None
@@ -317,6 +366,7 @@ def train_step_of(
         ),
         average=average,
         repeats=entry.repeats,
+        mesh=mesh,
     )
 
 

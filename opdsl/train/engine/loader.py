@@ -12,6 +12,8 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
+from opdsl.parallel.division import divided
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.prefetch import LoadedBatch, Prefetch
 from opdsl.train.metrics.quadrature import Samplings, field_weights
@@ -124,12 +126,15 @@ class Batch:
     Attributes:
         places: of points, as in `PointSampleSet`.
         weights: output -> quadrature weights of its points, where they do not count alike.
+        counts: whether the samples are those of this process; a process without samples in a batch
+            computes with one of another process, of weight zero, to take part in all exchanges.
     """
 
     inputs: FieldValues
     truth: FieldValues
     places: Places = field(default_factory=dict)
     weights: FieldValues = field(default_factory=dict)
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +199,23 @@ class DeviceLoader:
         (loaded,) = self.ahead([rows])
         return self.on_device(rows, loaded, transform)
 
-    def in_order(self, batch: int) -> Iterator[Batch]:
-        """Iterate over all samples once, in the order of the set."""
-        order = torch.split(torch.arange(self.size), batch)
-        for rows, loaded in zip(order, self.ahead(order), strict=True):
-            yield self.on_device(rows, loaded)
+    def in_order(self, batch: int, mesh: ProcessMesh = ALONE) -> Iterator[Batch]:
+        """Iterate over all samples once, in the order of the set; of each batch the own part."""
+        own = [self.own_part(x, mesh) for x in torch.split(torch.arange(self.size), batch)]
+        order = [rows for rows, _ in own]
+        for (rows, counts), loaded in zip(own, self.ahead(order), strict=True):
+            yield self.on_device(rows, loaded, counts=counts)
+
+    def own_part(self, rows: Tensor, mesh: ProcessMesh) -> tuple[Tensor, bool]:
+        """Return the samples of a batch that this process computes, and whether they count.
+
+        Several processes share a batch in contiguous parts: nearly equal ones, on points those of
+        the least cost. A process without samples computes with the first one, of weight zero.
+        """
+        if mesh.data == 1:
+            return rows, True
+        own = divided(rows, mesh.data, self.costs(rows))[mesh.data_index]
+        return (own, True) if len(own) else (rows[:1], False)
 
     def ahead(self, order: Sequence[Tensor]) -> Iterator[LoadedBatch]:
         """Iterate over batches in memory; those of a streamed set are read ahead of their use.
@@ -218,7 +235,12 @@ class DeviceLoader:
             yield LoadedBatch(inputs, outputs, some)
 
     def on_device(
-        self, rows: Tensor, loaded: LoadedBatch, transform: Transform | None = None
+        self,
+        rows: Tensor,
+        loaded: LoadedBatch,
+        transform: Transform | None = None,
+        *,
+        counts: bool = True,
     ) -> Batch:
         """Move a batch to the device, and divide its values by the units.
 
@@ -226,6 +248,7 @@ class DeviceLoader:
             rows: the indices of its samples.
             loaded: the batch.
             transform: as for `take`.
+            counts: whether the samples are those of this process.
         """
         inputs, outputs = self._put(loaded.inputs), self._put(loaded.outputs)
         if transform is not None:
@@ -239,7 +262,15 @@ class DeviceLoader:
             _in_units(outputs, self.units.outputs),
             places_on_device(self.places, rows, self.policy.device),
             self._put(weights),
+            counts,
         )
+
+    def costs(self, rows: Tensor) -> list[int] | None:
+        """Return the points of each sample, where samples have different numbers of them."""
+        geometries = [x for x in self.places.values() if len(x) > 1]
+        if not geometries:
+            return None
+        return [sum(len(x[i].points) for x in geometries) for i in rows.tolist()]
 
     def close(self) -> None:
         """End the processes that read ahead, if there are some."""

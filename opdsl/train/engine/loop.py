@@ -7,13 +7,16 @@ the states of module, optimizer, scaler and random generators.
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isnan
 from typing import Any
 
 import torch
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.parallel.agreement import all_do, first_does, largest
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import (
     Change,
     as_flat,
@@ -45,6 +48,7 @@ from opdsl.train.engine.train_state import (
     RunPosition,
     capture,
     changed_versions,
+    layouts_of,
     parameter_count,
     refuse_other,
     restore,
@@ -58,6 +62,22 @@ from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
 from opdsl.train.run.listener import Listener, RunPlan
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
+from opdsl.train.run.saving import Checkpoints, SaveResult
+
+
+@dataclass(frozen=True, slots=True)
+class StepPart:
+    """The samples of a batch, and of them those of this process.
+
+    Attributes:
+        rows: the indices of all samples of the batch.
+        own: those of this process.
+        counts: whether they count; see `Batch`.
+    """
+
+    rows: torch.Tensor
+    own: torch.Tensor
+    counts: bool
 
 
 @dataclass(slots=True)
@@ -71,6 +91,7 @@ class Training:
     grids: dict[str, GridAxes]
     rate: Rate
     store: CheckpointStore
+    checkpoints: Checkpoints
     metrics_log: MetricsLog
     fingerprint: str
     valid_fingerprint: str | None
@@ -81,32 +102,31 @@ class Training:
     symmetries: tuple[Symmetry, ...] = ()
     expressions: MetricExpressions | None = None
     callbacks: Callbacks = field(default_factory=Callbacks)
+    mesh: ProcessMesh = ALONE
     at: RunPosition = field(default_factory=RunPosition)
     history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
+    memory: tuple[str, ...] = ()
     limit: int | None = None
+    stopped: str | None = None
     clock: float = 0.0
 
     # ------------------------------------------------------------------------------ the beginning
 
     def begin(self, *, resume: bool) -> None:
         """Restore the newest checkpoint, if the run resumes and there is one."""
-        self.store.sweep()
-        state = self.store.load("step", self.note) if resume else None
+        first_does(self.mesh, self.store.sweep)
+        layouts = layouts_of(self.train_step)
+        state = self.checkpoints.load("step", self.note, layouts) if resume else None
         if state is not None:
-            self._restore(state)
+            all_do(self.mesh, partial(self._restore, state))
         elif resume:
             self.note("the folder holds no checkpoint: the run begins anew")
         if self.at.planned is None:
             self.at.planned = self.settings.schedule.epochs
-        try:
-            write_changes(self.store.run, self.changes)
-            self.history, torn = self.metrics_log.keep_until(self.at.epoch)
-        except OSError as error:
-            path, message = str(self.metrics_log.path), f"the metrics cannot be written: {error}"
-            raise fault("OP0625", message, file=path) from error
+        self.history, torn = first_does(self.mesh, self._history)
         if torn:
             self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
         plan = self._plan()
@@ -114,6 +134,15 @@ class Training:
         step, run = self.train_step, self.store.run
         parts = step.module, step.normaliser, step.optimizer
         self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
+
+    def _history(self) -> tuple[list[MetricsRow], int]:
+        """Write the changes of settings; return the rows that stay, and the damaged lines."""
+        try:
+            write_changes(self.store.run, self.changes)
+            return self.metrics_log.keep_until(self.at.epoch)
+        except OSError as error:
+            path, message = str(self.metrics_log.path), f"the metrics cannot be written: {error}"
+            raise fault("OP0625", message, file=path) from error
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
@@ -159,6 +188,7 @@ class Training:
             device=str(policy.device),
             precision=policy.name,
             parameters=parameter_count(self.train_step.module),
+            memory=self.memory,
         )
 
     # ----------------------------------------------------------------------------------- the loop
@@ -172,7 +202,7 @@ class Training:
             if self.at.position:
                 self.at.seconds = time.perf_counter() - self.clock
             run = self.store.run
-            error = stopped_by(failure, self.at.step, saved=self.save(), run=run)
+            error = stopped_by(failure, self.at.step, saved=self.save(wait=True), run=run)
             raise error from failure.__cause__
         except BaseException as error:
             for text in self.callbacks.failed(error):
@@ -188,6 +218,7 @@ class Training:
             self._epoch()
         if self.stopped:
             self.note(f"the run ends after epoch {self.at.epoch}: {self.stopped}")
+        self._settle()
         self._call("on_end")
         if self.unsaved:
             message = f"the last checkpoint could not be written: {self.unsaved}"
@@ -200,15 +231,19 @@ class Training:
             return True
         return stopped(self.settings, self.at.stop_waited)
 
-    @property
-    def stopped(self) -> str | None:
-        """Why a callback ends the run after this epoch; None if it goes on."""
-        return self.callbacks.stop_reason
-
     def _call(self, hook: str, *values: Any) -> None:
-        """Call a hook of the callbacks, which see the position of the run."""
-        if self.callbacks:
+        """Call a hook of the callbacks, which see the position of the run.
+
+        The first process calls it; all raise what it raises, and learn whether it ends the run.
+        """
+        if not self.callbacks:
+            return
+
+        def call() -> str | None:
             self.callbacks.call(hook, *values, at=self.at)
+            return self.callbacks.stop_reason
+
+        self.stopped = first_does(self.mesh, call, CallbackError)
 
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
@@ -218,9 +253,10 @@ class Training:
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
         accumulate = self.settings.accumulate
         rest = torch.split(order, self.settings.batch)[self.at.position * accumulate :]
-        loaded = self.batches(rest)
-        for i in range(0, len(rest), accumulate):
-            some = rest[i : i + accumulate]
+        parts = [StepPart(x, *self.loader.own_part(x, self.mesh)) for x in rest]
+        loaded = self.batches([x.own for x in parts])
+        for i in range(0, len(parts), accumulate):
+            some = parts[i : i + accumulate]
             self._step(some, [next(loaded) for _ in some])
         loaded.close()
         average, planned = self.train_step.average, self.at.planned or 0
@@ -254,7 +290,7 @@ class Training:
         grow(settings.incremental, at, self.limit, row["train_loss"])
 
     def batches(self, order: Sequence[torch.Tensor]) -> Generator[LoadedBatch]:
-        """Load the batches of an epoch."""
+        """Load the samples of this process, batch by batch."""
         with self._readers():
             yield from self.loader.ahead(order)
 
@@ -266,39 +302,62 @@ class Training:
         except OpError:
             if self.watch.caught is None:
                 raise
-            self.at.seconds = time.perf_counter() - self.clock
-            raise Interrupted(self.watch.caught, saved=self.save()) from None
+            self._stop_on_signal()
 
-    def _step(self, rows: Sequence[torch.Tensor], loaded: Sequence[LoadedBatch]) -> None:
+    def _stop_on_signal(self) -> None:
+        """Save and stop if a signal has asked for it; several processes stop at the same step.
+
+        Raises:
+            Interrupted: a signal came, to this process or to another one.
+        """
+        caught = largest(self.mesh, self.watch.caught or 0)
+        if caught:
+            self.at.seconds = time.perf_counter() - self.clock
+            raise Interrupted(caught, saved=self.save(wait=True)) from None
+
+    def _step(self, parts: Sequence[StepPart], loaded: Sequence[LoadedBatch]) -> None:
         """Take a step on some batches.
 
         Args:
-            rows: the indices of the samples of each batch.
-            loaded: the batches.
+            parts: the samples of each batch.
+            loaded: the samples of this process.
         """
         at, settings = self.at, self.settings
+        if self.mesh.world > 1:  # before the step: reading may have failed because of the signal
+            self._stop_on_signal()
         at.rate = self.rate(at.step) * at.drop_factor
-        batches = [self._batch(*pair) for pair in zip(rows, loaded, strict=True)]
-        if self.callbacks:
-            batches = [self.callbacks.batch(x, at) for x in batches]
-        step_result = self.train_step.learn(batches, at.rate, at.step, at.step / self.rate.steps)
+        batches = self._batches(parts, loaded)
+        rows = torch.cat([x.rows for x in parts])
+        step_result = self.train_step.learn(
+            batches, at.rate, at.step, at.step / self.rate.steps, samples=len(rows)
+        )
         if self.limit is not None and step_result.moved:
             count_gradient(settings.incremental, self.train_step.module, at)
-        self._count(step_result, torch.cat(list(rows)))
+        self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         self._call("on_step", step_result)
         steps = self.settings.checkpoint.steps
-        if self.watch.caught is not None:
-            self.at.seconds = time.perf_counter() - self.clock
-            raise Interrupted(self.watch.caught, saved=self.save())
+        if self.mesh.world == 1:
+            self._stop_on_signal()
         if steps and self.at.step % steps == 0:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
 
-    def _batch(self, rows: torch.Tensor, loaded: LoadedBatch) -> Batch:
-        """Move the samples of a step to the device, transformed by the declared symmetries."""
+    def _batches(self, parts: Sequence[StepPart], loaded: Sequence[LoadedBatch]) -> list[Batch]:
+        """Move the samples of a step to the device, transformed by symmetries and callbacks."""
         random = RandomSymmetries(self.symmetries, self.settings.seed)
-        return self.loader.on_device(rows, loaded, random.of_step(self.at.step))
+        transform = random.of_step(self.at.step)
+        batches = [
+            self.loader.on_device(x.own, some, transform, counts=x.counts)
+            for x, some in zip(parts, loaded, strict=True)
+        ]
+        if not self.callbacks.see_batches:
+            return batches
+
+        def changed() -> list[Batch]:
+            return [replace(self.callbacks.batch(x, self.at), counts=x.counts) for x in batches]
+
+        return all_do(self.mesh, changed, CallbackError)
 
     def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
         """Advance the position; count steps without an update, and stop after many."""
@@ -343,6 +402,7 @@ class Training:
                     step.loop,
                     step.band,
                     expressions=self.expressions,
+                    mesh=self.mesh,
                 )
             self._call("on_validation", self.metrics)
         return self.metrics
@@ -360,6 +420,8 @@ class Training:
 
     def _record(self, row: MetricsRow) -> None:
         self.history.append(row)
+        if not self.mesh.writes:
+            return
         try:
             self.metrics_log.append(row)
         except OSError as error:
@@ -368,28 +430,41 @@ class Training:
 
     # -------------------------------------------------------------------------------- checkpoints
 
-    def save(self) -> bool:
-        """Write a checkpoint; a disk that refuses costs a note, not the run."""
+    def save(self, *, wait: bool = False) -> bool:
+        """Write a checkpoint; a disk that refuses costs a note, not the run.
+
+        Args:
+            wait: until it is on the disk; several processes write in the background otherwise.
+        """
         state = self._weights() | capture(self.train_step, self.at, self.settings)
-        state |= self.callbacks.state()
-        self.unsaved = self._write(state, "step")
+        state |= first_does(self.mesh, self.callbacks.state, CallbackError)
+        self._write(state, "step")
+        if wait:
+            self._settle()
         return self.unsaved is None
 
     def _weights(self) -> State:
         data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
         return weights_state(self.train_step, self.at, self.meta) | data
 
-    def _write(self, state: State, kind: CheckpointKind) -> str | None:
-        try:
-            path = self.store.save(state, self.at.step, kind)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            self.note(
-                f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
-            )
-            return reason
-        self._call("on_checkpoint", path)
-        return None
+    def _write(self, state: State, kind: CheckpointKind) -> None:
+        for result in self.checkpoints.save(state, self.at.step, kind):
+            self._report(result)
+
+    def _settle(self) -> None:
+        """Wait until the checkpoint under way is on the disk."""
+        for result in self.checkpoints.settle():
+            self._report(result)
+
+    def _report(self, result: SaveResult) -> None:
+        """Report how a checkpoint went."""
+        if result.kind == "step":
+            self.unsaved = result.reason
+        if result.reason is None:
+            self._call("on_checkpoint", result.path)
+            return
+        text = f"no checkpoint at step {result.step}: {result.reason}"
+        self.note(f"{text}; the earlier ones are intact")
 
     def note(self, text: str) -> None:
         """Report a message that does not stop the run."""

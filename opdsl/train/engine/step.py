@@ -1,7 +1,10 @@
 """One step of learning, in one place: forward, loss, backward, unscale, check, clip, step."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,9 +12,13 @@ from torch import Tensor, nn
 
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import count_samples
+from opdsl.parallel.agreement import sums_over_data
+from opdsl.parallel.gradients import sum_gradients
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.forward.training_forward import TrainingForward
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
+from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.weights.averages import WeightAverage
@@ -60,6 +67,8 @@ class TrainStep:
         average: the mean of the weights, if the settings ask for one; each step updates it.
         repeats: whether the optimizer evaluates the loss several times in a step.
         horizon: steps in time at most, which a curriculum raises; None: those of the truth.
+        mesh: of the processes that share each batch.
+        parts: micro-batches of each batch, so that a step takes less memory.
     """
 
     module: nn.Module
@@ -78,6 +87,8 @@ class TrainStep:
     average: WeightAverage | None = None
     repeats: bool = False
     horizon: int | None = None
+    mesh: ProcessMesh = ALONE
+    parts: int = 1
     _in_units: Normaliser | None = field(default=None, init=False, repr=False)
 
     def begin(self) -> None:
@@ -92,27 +103,39 @@ class TrainStep:
         return self.learn(Batch(inputs, truth), rate)
 
     def learn(
-        self, batch: Batch | Sequence[Batch], rate: float, step: int = 0, epoch: float = 0.0
+        self,
+        batch: Batch | Sequence[Batch],
+        rate: float,
+        step: int = 0,
+        epoch: float = 0.0,
+        *,
+        samples: int | None = None,
     ) -> StepResult:
         """Learn from one batch, unless its loss or gradient is not finite.
 
         Args:
             batch: inputs and truth; of several batches the gradients are added up, each in
-                proportion to its samples.
+                proportion to its samples. Where several processes share the batches, the parts of
+                this one.
             rate: the learning rate.
             step, epoch: how much of the run is done, for objectives that change with it.
+            samples: in the batches of all processes; those of `batch` if not given.
+
+        Returns:
+            The result over the samples of all processes, equal in all of them.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
-        batches = [batch] if isinstance(batch, Batch) else batch
+        whole = [batch] if isinstance(batch, Batch) else batch
+        batches = [part for x in whole for part in micro_batches(x, self.parts)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
-        result = learn(batches, step, epoch)
+        result = learn(batches, _Moment(step, epoch, samples))
         if self.average and result.moved:
             self.average.after_step()
         return result
 
-    def _learn_once(self, batches: Sequence[Batch], step: int, epoch: float) -> StepResult:
-        loss = self._backward(batches, step, epoch)
+    def _learn_once(self, batches: Sequence[Batch], moment: _Moment) -> StepResult:
+        loss = self._backward(batches, moment)
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_norm()
         value, finite = float(loss.total), bool(torch.isfinite(loss.total + norm))
@@ -123,7 +146,7 @@ class TrainStep:
         self.scaler.update()
         return _result(loss, norm, moved=finite, overflow=overflow)
 
-    def _learn_repeatedly(self, batches: Sequence[Batch], step: int, epoch: float) -> StepResult:
+    def _learn_repeatedly(self, batches: Sequence[Batch], moment: _Moment) -> StepResult:
         """Take a step of an optimizer that calls a closure several times.
 
         Layers draw equal random numbers in all calls. A step that leaves weights which are not
@@ -136,7 +159,7 @@ class TrainStep:
         def closure() -> Tensor:
             if evaluations:
                 _restore_generators(generators)
-            loss = self._backward(batches, step, epoch)
+            loss = self._backward(batches, moment)
             evaluations.append((loss, self._gradient_norm()))
             if len(evaluations) == 1 and not torch.isfinite(loss.total + evaluations[0][1]):
                 raise _NotFiniteError
@@ -154,20 +177,44 @@ class TrainStep:
             self.optimizer.state.clear()
         return _result(*evaluations[0], moved=moved)
 
-    def _backward(self, batches: Sequence[Batch], step: int, epoch: float) -> LossValue:
+    def _backward(self, batches: Sequence[Batch], moment: _Moment) -> LossValue:
         """Compute the loss and the scaled gradients of a step."""
         self.optimizer.zero_grad(set_to_none=True)
-        sizes = [count_samples(x.inputs, x.places) for x in batches]
+        sizes = [count_samples(x.inputs, x.places) * x.counts for x in batches]
+        samples = moment.samples or sum(sizes)
         parts: list[tuple[float, LossValue]] = []
         for batch, size in zip(batches, sizes, strict=True):
-            prepared, share = self.objective.prepare(batch), size / sum(sizes)
+            prepared, share = self.objective.prepare(batch), size / samples
             with self.policy.arithmetic():
                 outputs, compared = self._outputs(prepared)
-                loss = self.loss_of(outputs, compared, step, epoch)
+                loss = self.loss_of(outputs, compared, moment.step, moment.epoch)
                 total = loss.total if share == 1 else loss.total * share
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             parts.append((share, _detached(loss)))
-        return parts[0][1] if len(parts) == 1 else _mean(parts)
+        if self.mesh.world == 1:
+            return parts[0][1] if len(parts) == 1 else _mean(parts)
+        sum_gradients(self._parameters(), self.mesh)
+        return self._over_processes(parts)
+
+    def _over_processes(self, parts: Sequence[tuple[float, LossValue]]) -> LossValue:
+        """Return the loss of the batches of all processes, in float64."""
+        names = list(parts[0][1].terms)
+        own = [
+            [share * float(x.total), x.counted * (share > 0)]
+            + [share * float(x.terms[k]) for k in names]
+            for share, x in parts
+        ]
+        total, counted, *terms = sums_over_data(self.mesh, [sum(x) for x in zip(*own, strict=True)])
+        values = {k: torch.tensor(x) for k, x in zip(names, terms, strict=True)}
+        return LossValue(torch.tensor(total, dtype=torch.float64), values, round(counted))
+
+    def trial(self, batch: Batch) -> tuple[Tensor, object]:
+        """Return the loss of a batch, and what stays alive behind it in a step."""
+        prepared = self.objective.prepare(batch)
+        with self.policy.arithmetic():
+            outputs, compared = self._outputs(prepared)
+            loss = self.loss_of(outputs, compared, 0, 0.0)
+        return loss.total, (outputs, compared, loss)
 
     def record(self) -> dict[str, Any]:
         """Return the scale of the loss and the weights of its terms, where they change."""
@@ -181,7 +228,13 @@ class TrainStep:
     def _outputs(self, batch: Batch) -> tuple[FieldValues, Batch]:
         """Return the outputs, and the batch with which the loss compares them."""
         return self.forward.run(
-            self.module, self._scales, batch, self.policy, self.loop, self.horizon
+            self.module,
+            self._scales,
+            batch,
+            self.policy,
+            self.loop,
+            self.horizon,
+            self.mesh,
         )
 
     def encoded(self, inputs: FieldValues) -> FieldValues:
@@ -197,10 +250,22 @@ class TrainStep:
 
     def loss_of(self, outputs: FieldValues, batch: Batch, step: int, epoch: float) -> LossValue:
         """Return the loss of predictions for a batch."""
+        mean = partial(self._mean_over_processes, batch) if self.mesh.data > 1 else None
         inputs = LossInputs(
-            outputs, batch, self.grids, self._scales, self.units, self.loop, step, epoch
+            outputs, batch, self.grids, self._scales, self.units, self.loop, step, epoch, mean
         )
         return self.objective(inputs)
+
+    def _mean_over_processes(self, batch: Batch, values: Mapping[str, float]) -> dict[str, float]:
+        """Return means over all samples of a batch, of which `batch` is the part of this process.
+
+        Args:
+            batch: whose samples the values are means of.
+            values: by name, the names being equal in all processes.
+        """
+        size = count_samples(batch.inputs, batch.places) * batch.counts
+        *sums, samples = sums_over_data(self.mesh, [*(size * x for x in values.values()), size])
+        return {k: x / samples for k, x in zip(values, sums, strict=True)}
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
@@ -217,6 +282,15 @@ class TrainStep:
 
     def _may_back_off(self) -> bool:
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """How much of the run is done before a step, and the samples of the step in all processes."""
+
+    step: int
+    epoch: float
+    samples: int | None
 
 
 def is_finite(value: float) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.train.config.schema import Settings
@@ -18,6 +19,8 @@ from opdsl.train.engine.rates import Patience, Plateau
 from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.run.checkpoint import FORMAT, State
 from opdsl.train.run.metrics_log import MetricsRow
+from opdsl.train.run.saving import Layouts
+from opdsl.train.run.sharded.layout import StatePath
 
 
 @dataclass(slots=True)
@@ -158,6 +161,34 @@ def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State
         "progress": asdict(at),
         "settings": settings.model_dump(mode="json"),
     }
+
+
+def layouts_of(train_step: TrainStep) -> Layouts:
+    """Return how a run divides the tensors of its state among processes.
+
+    Weights and their means are divided as the parameter of their name, values of the optimizer as
+    the parameter that they belong to.
+    """
+    by_name = dict(train_step.module.named_parameters())
+
+    def layout(path: StatePath) -> Tensor | None:
+        match path:
+            case ("module", str(name)) | ("average", "values", str(name)):
+                return by_name.get(name)
+            case ("optimizer", "state", int(index), str()):
+                return _parameter(train_step.optimizer, index)
+            case ("optimizer", "parts", int(part), "state", int(index), str()):
+                parts = getattr(train_step.optimizer, "parts", ())
+                return _parameter(parts[part], index) if part < len(parts) else None
+        return None
+
+    return layout
+
+
+def _parameter(optimizer: Optimizer, index: int) -> Tensor | None:
+    """Return the parameter with an index in the state of an optimizer; None if there is none."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return parameters[index] if index < len(parameters) else None
 
 
 def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) -> RunPosition:

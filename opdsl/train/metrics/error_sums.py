@@ -115,6 +115,15 @@ class ErrorSums:
         vanishing = ~nonzero & measured_samples(weights, len(true)).cpu()
         return vanishing.reshape(batch, -1).any(1)
 
+    def include(self, other: "ErrorSums") -> None:
+        """Add the sums over other samples of the output, as of another process."""
+        self.samples, self.values = self.samples + other.samples, self.values + other.values
+        self.timed |= other.timed
+        self.steps, self.h1 = _added(self.steps, other.steps), _added(self.h1, other.h1)
+        self.squares = self.squares + other.squares
+        self.zero_squares = self.zero_squares + other.zero_squares
+        self.largest += other.largest
+
     def _add_relative(
         self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
     ) -> None:
@@ -175,6 +184,10 @@ def _sums(errors: Tensor, counted: Tensor) -> Tensor:
     """Return (n, 2): for each column the sum and the number of the errors that count."""
     some = torch.where(counted, errors, 0.0)
     return torch.stack([some.sum(0, dtype=torch.float64), counted.sum(0).double()], 1)
+
+
+def _added(x: Tensor | None, y: Tensor | None) -> Tensor | None:
+    return y if x is None else x if y is None else x + y
 
 
 def _mean(sums: list[Tensor]) -> float:

@@ -5,7 +5,7 @@ Both use no randomness, take no gradient and leave the module in the mode they f
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from opdsl.nn.points.batch import (
     select,
 )
 from opdsl.nn.points.packed import Packed
+from opdsl.parallel.agreement import gathered_over_data
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import (
@@ -34,7 +36,7 @@ from opdsl.train.engine.loader import (
 )
 from opdsl.train.engine.precision import PrecisionPolicy, policy_of
 from opdsl.train.engine.rollout import GradientPath, Rollout
-from opdsl.train.losses.expressions.objective import MetricExpressions
+from opdsl.train.losses.expressions.objective import MetricExpressions, MetricSums
 from opdsl.train.losses.objective import LossInputs
 from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
 from opdsl.train.metrics.norms import GridAxes, measured_samples
@@ -169,7 +171,7 @@ def grids_of(
     return grids
 
 
-def measure(
+def measure(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
     loader: DeviceLoader,
@@ -179,37 +181,74 @@ def measure(
     band: Band | None = None,
     *,
     expressions: MetricExpressions | None = None,
+    mesh: ProcessMesh = ALONE,
 ) -> Metrics:
-    """Measure the errors over a loader, summed in float64."""
+    """Measure the errors over a loader, summed in float64.
+
+    Several processes share the samples of each batch, and all return the errors over all samples.
+    """
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
-    widths, bands, vanishing = 0.0, 0, 0
+    counts = _Counts()
     sums = expressions.sums() if expressions else None
     with at_rest(module):
-        for some in loader.in_order(batch):
+        for some in loader.in_order(batch, mesh):
             truth, steps = some.truth, steps_of(some.truth, loop)
             with torch.set_grad_enabled(sums is not None and sums.needs_gradients):
                 some = sums.prepare(some) if sums else some  # noqa: PLW2901  with other points
                 outputs = apply(
                     module, scales, some.inputs, loader.policy, loop, steps, some.places
                 )
-                if sums:
+                if sums and some.counts:
                     sums.add(LossInputs(outputs, some, grids, scales, loader.units, loop))
+            if not some.counts:
+                continue
             outputs = {k: map_values(x, Tensor.detach) for k, x in outputs.items()}
             zero = torch.zeros(count_samples(truth, {}), dtype=torch.bool)
             for name, tally in tallies.items():
                 pair = match_packing(outputs[name], truth[name]), truth[name]
                 weights = some.weights.get(name)
                 zero |= tally.add(*pair, grids[name], weights, timed=loop is not None)
-            vanishing += int(zero.sum())
+            counts.vanishing += int(zero.sum())
             if band:
                 loss = band_loss(outputs, truth, band, scales, some.weights)
                 counted = measured_samples(some.weights.get(band.of or ""), len(loss))
-                widths += float(loss[counted.to(loss.device)].sum(dtype=sum_dtype(loss)))
-                bands += int(counted.sum())
-    metrics = average(list(tallies.values()), vanishing)
+                counts.widths += float(loss[counted.to(loss.device)].sum(dtype=sum_dtype(loss)))
+                counts.bands += int(counted.sum())
+    if mesh.data > 1:
+        tallies, counts = _over_processes(mesh, tallies, counts, sums)
+    metrics = average(list(tallies.values()), counts.vanishing)
     metrics = replace(metrics, expressions=sums.means()) if sums else metrics
-    return replace(metrics, pinball=widths / max(bands, 1)) if band else metrics
+    return replace(metrics, pinball=counts.widths / max(counts.bands, 1)) if band else metrics
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Sums over samples besides those of `ErrorSums`: the loss of a band, and zero truths."""
+
+    widths: float = 0.0
+    bands: int = 0
+    vanishing: int = 0
+
+
+def _over_processes(
+    mesh: ProcessMesh, tallies: dict[str, ErrorSums], counts: _Counts, sums: MetricSums | None
+) -> tuple[dict[str, ErrorSums], _Counts]:
+    """Add up the sums of all processes in the order of their samples; `sums` changes in place."""
+    own = sums.values() if sums else ({}, {})
+    parts = gathered_over_data(mesh, (tallies, counts, own))
+    (tallies, counts, _), *others = parts
+    for more, other, _ in others:
+        for name, tally in tallies.items():
+            tally.include(more[name])
+        counts = _Counts(
+            counts.widths + other.widths,
+            counts.bands + other.bands,
+            counts.vanishing + other.vanishing,
+        )
+    if sums:
+        sums.replace([x for _, _, x in parts])
+    return tallies, counts
 
 
 def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:

@@ -4,17 +4,18 @@
 `weights_only=True`) and `MANIFEST.json` with its SHA-256. Both are written into a folder under
 another name on the same file system, synced, and the folder is renamed; what has no good manifest
 does not exist. Without the hash, `torch.load` returns changed tensors for one flipped bit in two.
-`best-00001234/` has the part of a state that `predict` needs. A checkpoint may come from a
-stranger, whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
+`best-00001234/` has the part of a state that `predict` needs. Where processes divide the tensors
+among them, files of safetensors stand beside `state.pt`, which has the rest: see `sharded`. A
+checkpoint may come from a stranger, whose hashes are right whatever they wrote: see
+`opdsl.safe_pt`.
 """
 
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +28,29 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.files import (
     TEMPORARY,
     read_json,
-    read_regular,
     sync_folder,
     temporary_name,
     write_folder,
+    write_whole,
 )
 from opdsl.memory import free_memory
 from opdsl.safe_pt import UnsafeFileError, load_tensors
 from opdsl.train.run.folder import CHECKPOINTS
+from opdsl.train.run.sharded.files import WrittenFile
+from opdsl.train.run.sharded.layout import LayoutError, StoredTensor
+from opdsl.train.run.sharded.whole import (
+    READ_ERRORS,
+    TENSORS,
+    insert,
+    read_verified,
+    read_whole,
+)
 
 STATE = "state.pt"
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
-LARGEST_MANIFEST = 1 << 20  # bytes
+SHARDED_FORMAT = 2  # of a manifest that lists tensors
+LARGEST_MANIFEST = 64 << 20  # bytes
 # exceptions of state parts that have another type or size than the run expects
 FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
@@ -71,18 +82,59 @@ class CheckpointStore:
         Raises:
             OSError: it could not be written; the earlier ones are untouched.
         """
+        return self.write(packed(state), step, kind)
+
+    def write(self, data: bytes, step: int, kind: CheckpointKind = "step") -> Path:
+        """Write a checkpoint of a `packed` state, as `save`.
+
+        Raises:
+            OSError: it could not be written; the earlier ones are untouched.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self._free_name(kind, step)
-        write_folder(target, _files(_packed(state)))
+        write_folder(target, _files(data))
         self._prune(kind)
         return target
 
-    def load(self, kind: CheckpointKind = "step", note: Note | None = None) -> State | None:
+    def publish(
+        self,
+        staging: Path,
+        data: bytes,
+        tensors: Sequence[StoredTensor],
+        shards: Sequence[WrittenFile],
+        step: int,
+        kind: CheckpointKind = "step",
+    ) -> Path:
+        """Make a checkpoint of a folder with shards, then remove those that are too old.
+
+        Args:
+            staging: the folder; it holds files of tensors that are on the disk.
+            data: the rest of the state, `packed`.
+            tensors: the table of the tensors in the files.
+            shards: the files.
+            step, kind: of the checkpoint.
+
+        Raises:
+            OSError: it could not be written; the earlier ones are untouched.
+        """
+        target = self._free_name(kind, step)
+        for name, content in _files(data, tensors, shards).items():
+            write_whole(staging / name, content)
+        sync_folder(staging)
+        staging.rename(target)
+        sync_folder(self.folder)
+        self._prune(kind)
+        return target
+
+    def load(
+        self, kind: CheckpointKind = "step", note: Note | None = None, *, values: bool = False
+    ) -> State | None:
         """Load the newest undamaged checkpoint; None if there never was one.
 
         Args:
             kind: of which kind.
             note: is told of every damaged one that is passed over.
+            values: whether tensors that several processes have written are left out.
 
         Raises:
             OpError: OP0621, there are checkpoints, and all are damaged.
@@ -90,17 +142,14 @@ class CheckpointStore:
         damaged = []
         for path in self.paths(kind):
             try:
-                return read(path)
+                return read_values(path) if values else read(path)
             except CheckpointError as reason:
                 damaged.append(path)
                 if note:
                     note(f"the checkpoint {path.name} is damaged ({reason}); trying an older one")
         if not damaged:
             return None
-        names = ", ".join(p.name for p in damaged)
-        message = f"every checkpoint of the run is damaged: {names}"
-        helps = ("restore one from a backup, or train again with another `--out`",)
-        raise fault("OP0621", message, file=str(self.run), helps=helps)
+        raise all_damaged(self.run, [p.name for p in damaged])
 
     def paths(self, kind: CheckpointKind = "step") -> list[Path]:
         """List the checkpoints of a kind, newest first, damaged ones too."""
@@ -136,20 +185,63 @@ class CheckpointError(Exception):
 
 
 def read(path: Path) -> State:
-    """Read the state in the checkpoint `path`, after comparing its hash.
+    """Read the state in the checkpoint `path`, after comparing its hashes; tensors are whole.
 
     Raises:
         CheckpointError: anything is missing or differs.
     """
-    try:
+    manifest = read_manifest(path)
+    state = read_values(path, manifest)
+    if manifest.get(TENSORS):
+        with damage():
+            insert(state, read_whole(path, manifest))
+    return state
+
+
+def read_manifest(path: Path) -> Mapping[str, Any]:
+    """Read the manifest of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    with damage():
         manifest = read_json(path / MANIFEST, LARGEST_MANIFEST)
-        expected = manifest["files"][STATE]["sha256"]
-        data = read_regular(path / STATE, free_memory() // 2, os.O_RDONLY | os.O_NOFOLLOW)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CheckpointError("its files or its manifest cannot be read") from error
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise CheckpointError("its content is not what was written")
+        if not isinstance(manifest, dict) or not isinstance(manifest["files"], dict):
+            raise TypeError("the manifest is no table of files")
+        return manifest
+
+
+def read_values(path: Path, manifest: Mapping[str, Any] | None = None) -> State:
+    """Read the part of a state that is in `state.pt`: all but the tensors of shards.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    with damage():
+        files = (read_manifest(path) if manifest is None else manifest)["files"]
+        shards = {name: x["bytes"] for name, x in files.items() if name != STATE}
+        if any((path / name).stat().st_size != size for name, size in shards.items()):
+            raise LayoutError("a file has another size than was written")
+        data = read_verified(path / STATE, files[STATE])
     return _unpacked(data)
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Turn exceptions of reading files into `CheckpointError`."""
+    try:
+        yield
+    except LayoutError as error:
+        raise CheckpointError(str(error)) from error
+    except READ_ERRORS as error:
+        raise CheckpointError("its files or its manifest cannot be read") from error
+
+
+def all_damaged(run: Path, names: Sequence[str]) -> OpError:
+    """Return the OP0621 for a run whose checkpoints are all damaged."""
+    message = f"every checkpoint of the run is damaged: {', '.join(names)}"
+    helps = ("restore one from a backup, or train again with another `--out`",)
+    return fault("OP0621", message, file=str(run), helps=helps)
 
 
 _NAME = re.compile(r"(step|best)-([0-9]+)(?:-([0-9]+))?")
@@ -164,7 +256,8 @@ def _endings() -> Iterator[str]:
         yield f"-{n}"
 
 
-def _packed(state: State) -> bytes:
+def packed(state: State) -> bytes:
+    """Return the content of `state.pt`."""
     buffer = io.BytesIO()  # hash the bytes in memory, so that a bad write is noticed
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -180,11 +273,18 @@ def _unpacked(data: bytes) -> State:
     return state
 
 
-def _files(data: bytes) -> dict[str, bytes]:
+def _files(
+    data: bytes, tensors: Sequence[StoredTensor] = (), shards: Sequence[WrittenFile] = ()
+) -> dict[str, bytes]:
     """Return the contents of the state and the manifest by file name, the manifest last."""
-    entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    manifest = {"format": FORMAT, "torch": torch.__version__, "files": {STATE: entry}}
-    return {STATE: data, MANIFEST: json.dumps(manifest, indent=1).encode()}
+    files = {STATE: WrittenFile(STATE, len(data), hashlib.sha256(data).hexdigest()).to_json()}
+    files |= {x.name: x.to_json() for x in shards}
+    form = SHARDED_FORMAT if shards else FORMAT
+    manifest: dict[str, Any] = {"format": form, "torch": torch.__version__, "files": files}
+    if shards:
+        manifest[TENSORS] = [x.to_json() for x in tensors]
+    indent = None if shards else 1  # a table of a thousand processes has a million numbers
+    return {STATE: data, MANIFEST: json.dumps(manifest, indent=indent).encode()}
 
 
 @contextmanager

@@ -17,6 +17,7 @@ class RunPlan:
         device: where.
         precision: the policy's name.
         parameters: real numbers to be learnt.
+        memory: how a step fits into the limit of memory, a line each; empty without a limit.
     """
 
     epochs: int
@@ -27,6 +28,7 @@ class RunPlan:
     device: str
     precision: str
     parameters: int
+    memory: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

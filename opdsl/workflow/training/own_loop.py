@@ -17,6 +17,7 @@ from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.fit import normaliser_of, objective_of, steps_in_epoch, train_step_of
 from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
+from opdsl.train.engine.memory import apply_memory_plan
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.randomness import seed_everything
@@ -35,6 +36,7 @@ from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.evaluation import grid_axes, latitude_samplings
 from opdsl.workflow.runs.operator import Operator
 from opdsl.workflow.training.execution import prepare_run
+from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.train import DATA, program_of
 from opdsl.workflow.training.transform_checks import axis_rules
 from opdsl.workflow.views import ProgramSource
@@ -187,6 +189,8 @@ def prepared_training(
     if objective is None:
         objective = objective_of(settings, grids, banded=frozen is not None)
     step = train_step_of(run.module, normaliser, settings, grids, loop, frozen, objective)
+    if (planner := memory_planner(run.module, settings)) is not None:
+        apply_memory_plan(planner, step, train, settings, samplings)
     loaders = [
         None if x is None else DeviceLoader.of(x, step.policy, samplings, step.units)
         for x in (train, run.sets.valid)

@@ -194,7 +194,8 @@ def resumable_run(
         [*own_settings(run, about), *(x for x in new if not _same_place(x, own, about))]
     )
     refuse_fixed(as_flat(own.settings), as_flat(resolved.settings), run)
-    state = CheckpointStore(run).load("step")
+    # tensors that each process reads its part of later; a band needs all of them here
+    state = CheckpointStore(run).load("step", values=resolved.settings.band.of is None)
     if state is not None:
         with malformed(run):
             counts = state["progress"]

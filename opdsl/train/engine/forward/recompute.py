@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -18,8 +18,13 @@ from opdsl.train.engine.weights.paths import any_matches, refuse_unknown_paths
 class RecomputesResults(Protocol):
     """A module that can compute results of its parts again instead of keeping them."""
 
-    def recompute(self, wanted: Callable[[str], bool] | None) -> None:
-        """Compute those of the parts at the wanted paths again; None: keep all."""
+    def recompute(self, wanted: Any) -> None:
+        """Compute those of the parts at the wanted paths again; None: keep all.
+
+        Args:
+            wanted: a function from a path to whether it is wanted, or what the planner of the
+                module's memory has returned.
+        """
 
 
 def recomputes_calls(module: nn.Module, settings: Settings, loop: Rollout | None) -> bool:

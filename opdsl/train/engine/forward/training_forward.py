@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from opdsl.nn.points.batch import Values, all_values, map_values
+from opdsl.nn.points.packed import Packed
 from opdsl.nn.recomputation import recomputed_operations
+from opdsl.parallel.agreement import cut_of_all
+from opdsl.parallel.mesh import ALONE, ProcessMesh
+from opdsl.train.engine.forward.host_tensors import host_saved_tensors
 from opdsl.train.engine.loader import Batch, FieldValues
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import GradientPath, Rollout
@@ -31,6 +36,7 @@ class TrainingForward:
         noise: deviation of the noise that is added to the normalised inputs.
         pushforward: the steps in time through which the gradient passes.
         recompute: whether each call of the module is computed again for the gradient.
+        host_activations: whether tensors saved for the gradient wait in the memory of the host.
 
     Source: Brandstetter, Worrall and Welling 2022, arXiv:2202.03376, section 3.1 (pushforward);
     Sanchez-Gonzalez et al. 2020, arXiv:2002.09405 (noise).
@@ -39,6 +45,10 @@ class TrainingForward:
     noise: float = 0.0
     pushforward: GradientPath = "none"
     recompute: bool = False
+    host_activations: bool = False
+
+    def _noise(self, batch: Batch, mesh: ProcessMesh, x: Values) -> Tensor:
+        return self.noise * own_noise(x, mesh, counts=batch.counts)
 
     def run(  # the parts of a step
         self,
@@ -48,6 +58,7 @@ class TrainingForward:
         policy: PrecisionPolicy,
         loop: Rollout | None,
         horizon: int | None,
+        mesh: ProcessMesh = ALONE,
     ) -> tuple[FieldValues, Batch]:
         """Compute the outputs in physical units, and the batch with which the loss compares them.
 
@@ -58,13 +69,16 @@ class TrainingForward:
             policy: the precision.
             loop: the rollout, if there are steps in time.
             horizon: steps in time at most; None: those of the truth.
+            mesh: of the processes that share the batch.
         """
         call: Callable[..., Any] = module
         if self.recompute:
             call = _recomputed(module)
+        if self.host_activations:
+            call = _saving_on_host(call)
         if self.noise:
             names = {to for _, to in loop.feedback} if loop else set(batch.inputs)
-            call = _FirstCallNoisy(call, names, self.noise)
+            call = _FirstCallNoisy(call, names, partial(self._noise, batch, mesh))
         if loop is None:
             return apply(call, scales, batch.inputs, policy, places=batch.places), batch
         batch = _steps(batch, loop, slice(horizon))
@@ -80,6 +94,28 @@ class TrainingForward:
         )
 
 
+def own_noise(x: Values, mesh: ProcessMesh, *, counts: bool = True) -> Tensor:
+    """Draw standard normal numbers for all values of a batch, (batch or 1, channels, ...).
+
+    Where processes share a batch, all draw the numbers of the whole batch and take their own, so
+    that the noise does not depend on the number of processes, and generators stay equal.
+
+    Args:
+        x: of the samples of this process.
+        mesh: of the processes.
+        counts: whether they belong to the batch, as in `Batch`.
+    """
+    values, axis = all_values(x), -1 if isinstance(x, Packed) else 0
+    if mesh.data == 1:
+        return torch.randn_like(values)
+    size = values.shape[axis]
+    total, start = cut_of_all(mesh, size * counts)
+    shape = [*values.shape]
+    shape[axis] = total
+    drawn = torch.randn(shape, dtype=values.dtype, device=values.device)
+    return drawn.narrow(axis, start, size) if counts else torch.zeros_like(values)
+
+
 def _recomputed(module: nn.Module) -> Callable[..., Any]:
     def run(**arguments: Any) -> Any:
         with recomputed_operations():
@@ -91,20 +127,31 @@ def _recomputed(module: nn.Module) -> Callable[..., Any]:
     return call
 
 
+def _saving_on_host(module: Callable[..., Any]) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        with host_saved_tensors():
+            return module(**arguments)
+
+    return call
+
+
 class _FirstCallNoisy:
     """A module whose first call gets noise on some of its inputs."""
 
-    def __init__(self, module: Callable[..., Any], names: set[str], deviation: float) -> None:
-        self._module, self._names, self._deviation = module, names, deviation
+    def __init__(
+        self, module: Callable[..., Any], names: set[str], noise: Callable[[Values], Tensor]
+    ) -> None:
+        self._module, self._names, self._noise = module, names, noise
 
     def __call__(self, **arguments: Any) -> Any:
         """Call the module."""
-        noisy = {k: map_values(arguments[k], self._disturbed) for k in sorted(self._names)}
+        noisy = {k: self._noisy(arguments[k]) for k in sorted(self._names)}
         self._names = set()
         return self._module(**arguments | noisy)
 
-    def _disturbed(self, x: Tensor) -> Tensor:
-        return x + self._deviation * torch.randn_like(x)
+    def _noisy(self, x: Values) -> Values:
+        noise = self._noise(x)
+        return map_values(x, lambda y: y + noise)
 
 
 def _steps(batch: Batch, loop: Rollout, some: slice) -> Batch:

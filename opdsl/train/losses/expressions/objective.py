@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from opdsl.train.metrics.norms import mean_where
 
 Prepare = Callable[[Batch], Batch]
 ObjectiveState = dict[str, float | list[float] | Tensor]
+SumValues = tuple[dict[str, list[float]], dict[str, list[int]]]
 
 
 class Balance(Protocol):
@@ -71,7 +72,11 @@ class ExpressionObjective(Objective):
         texts = [term.text for term in self.terms]
         factors = self.factors
         if self.balance is not None:
-            sizes = {k: float(v.detach()) for k, v in zip(texts, values, strict=True)}
+            sizes: Mapping[str, float] = {
+                k: float(v.detach()) for k, v in zip(texts, values, strict=True)
+            }
+            if x.over_processes is not None:
+                sizes = x.over_processes(sizes)
             factors.update(self.balance.weights(sizes))
         total = torch.stack(
             [
@@ -152,6 +157,20 @@ class MetricSums:
                 kept = torch.where(result.counted, result.errors.detach(), 0.0)
                 totals[i] += float(kept.sum(dtype=_sum_dtype(kept)))
                 counts[i] += int(result.counted.sum())
+
+    def values(self) -> SumValues:
+        """Return the sums and the numbers of samples, as plain values."""
+        return self.totals, self.counts
+
+    def replace(self, parts: Sequence[SumValues]) -> None:
+        """Replace the sums by those over all parts of the samples, as of several processes."""
+        self.totals, self.counts = {}, {}
+        for totals, counts in parts:
+            for text, values in totals.items():
+                before = self.totals.get(text, [0.0] * len(values))
+                self.totals[text] = [a + b for a, b in zip(before, values, strict=True)]
+                some = self.counts.get(text, [0] * len(values))
+                self.counts[text] = [a + b for a, b in zip(some, counts[text], strict=True)]
 
     def means(self) -> dict[str, float]:
         """Return each metric; NaN where no sample has an error."""

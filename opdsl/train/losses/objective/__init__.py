@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -12,6 +12,8 @@ from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.scaling.normalise import Normaliser
+
+MeanOverProcesses = Callable[[Mapping[str, float]], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class LossInputs:
         loop: the rollout, if there are steps in time.
         step: finished training steps of the run.
         epoch: finished epochs of the run, with the part of the current one.
+        over_processes: maps values of this process's samples to their means over all samples of the
+            batch, where several processes share it.
     """
 
     outputs: FieldValues
@@ -38,6 +42,7 @@ class LossInputs:
     loop: Rollout | None = None
     step: int = 0
     epoch: float = 0.0
+    over_processes: MeanOverProcesses | None = None
 
 
 @dataclass(frozen=True, slots=True)

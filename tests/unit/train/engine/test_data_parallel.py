@@ -1,0 +1,116 @@
+"""Runs in several processes: weights, losses and errors equal those of one process."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from opdsl.parallel.mesh import ProcessMesh
+from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.schema import Settings
+from opdsl.train.engine.fit import fit, normaliser_of, objective_of, train_step_of
+from opdsl.train.engine.loader import DeviceLoader
+from opdsl.train.metrics.evaluate import grids_of
+from tests.unit.train.toy_problem import Toy, cloud, quick
+from tests.worlds import run_world
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def trained(folder: str, settings: Settings, world: int, size: int = 13):
+    """Train the toy in the processes of this world; return weights and rows."""
+    mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
+    torch.manual_seed(0)
+    module = Toy(dropout=0.0)
+    result = fit(module, cloud(size), cloud(7, seed=2), settings, Path(folder), meta={}, mesh=mesh)
+    return dict(module.state_dict()), result.history, result.metrics
+
+
+def run(folder: Path, settings: Settings, world: int, size: int = 13):
+    """Train in a world; return the weights of all ranks and the rows on the disk."""
+    args = str(folder), settings, world, size
+    results = [trained(*args)] if world == 1 else run_world(world, trained, *args)
+    rows = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["seconds"]
+    return results, rows
+
+
+def compare(tmp_path: Path, settings: Settings, world: int, size: int = 13) -> None:
+    (alone,), expected = run(tmp_path / "1", settings, 1, size)
+    results, rows = run(tmp_path / "n", settings, world, size)
+    assert len(rows) == len(expected)
+    for row, other in zip(rows, expected, strict=True):
+        _compare_rows(row, other)
+    for weights, _, metrics in results:
+        assert metrics.rel_l2 == pytest.approx(alone[2].rel_l2, rel=1e-9)
+        for name, x in weights.items():
+            torch.testing.assert_close(x, alone[0][name], **CLOSE)
+            assert torch.equal(x, results[0][0][name])
+
+
+def _compare_rows(row, other):
+    assert row.keys() == other.keys()
+    for key, value in other.items():
+        if isinstance(value, dict):
+            _compare_rows(row[key], value)
+        else:
+            assert row[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"accumulate": 2},
+        {"noise": 0.1, "clip": 0.5},
+        {"batch": 12},
+        {"loss": "h1"},
+    ],
+    ids=["last batch of 3", "accumulate", "noise and clip", "last batch of 1", "h1"],
+)
+def test_two_processes_learn_as_one(tmp_path, more):
+    compare(tmp_path, quick(2, **{"precision": "fp64", **more}), 2)
+
+
+def gradients(strategy: str, world: int):
+    """Take steps, and return losses, norms, and whole weights and gradients."""
+    mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
+    torch.manual_seed(0)
+    settings = quick(1, precision="fp64", clip=0.5, parallel=Parallel(strategy=strategy))
+    samples = cloud(5)
+    grids = grids_of(samples, {}, {})
+    objective = objective_of(settings, grids, banded=False)
+    scales = normaliser_of(samples, settings, None, None, None, ["u"])
+    step = train_step_of(Toy(0.0), scales, settings, grids, None, None, objective, mesh=mesh)
+    loader = DeviceLoader.of(samples, step.policy)
+    step.begin()
+    results = []
+    for rows in (torch.arange(5), torch.tensor([3])):  # the second batch has no sample for rank 1
+        own, counts = loader.own_part(rows, mesh)
+        batch = replace(loader.take(own), counts=counts)
+        result = step.learn(batch, 0.01, samples=len(rows))
+        results.append((result.loss, result.norm, result.counted, result.moved))
+    whole = [
+        {k: _whole(x) for k, x in step.module.named_parameters()},
+        {k: _whole(x.grad) for k, x in step.module.named_parameters()},
+    ]
+    return results, whole
+
+
+def _whole(x):
+    return x.full_tensor() if hasattr(x, "full_tensor") else x.detach().clone()
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("world", [2, 4])
+def test_steps_have_the_losses_and_gradients_of_one_process(strategy, world):
+    expected, whole = gradients("ddp", 1)
+    for results, tensors in run_world(world, gradients, strategy, world):
+        for own, other in zip(results, expected, strict=True):
+            assert own == pytest.approx(other, rel=1e-10)
+        for own, other in zip(tensors, whole, strict=True):
+            for name, x in other.items():
+                torch.testing.assert_close(own[name].detach(), x.detach(), **CLOSE)
