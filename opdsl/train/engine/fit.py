@@ -221,7 +221,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             if loader is not None:
                 stack.callback(loader.close)
         training.begin(resume=resume)
-        copy_from_first(mesh, [*module.parameters(), *module.buffers()])
+        if settings.parallel.strategy == "ddp":
+            copy_from_first(mesh, [*module.parameters(), *module.buffers()])
         training.finish()
         if train_step.average:
             train_step.average.keep()
@@ -340,6 +341,10 @@ def train_step_of(
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
     freeze(module, settings)
+    if mesh.data > 1 and settings.parallel.strategy == "fsdp":
+        from opdsl.parallel.sharded_weights import shard_weights  # FSDP takes 1 s to import
+
+        shard_weights(module, mesh)
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None
