@@ -98,8 +98,10 @@ def main() -> None:
     pair = run_world(2, train, *task, None)
     needs = [alone["grown"], max(x["grown"] for x in pair)]
     budget = options.budget or round(sum(needs) / 2)
-    print(f"FNO 3-D, width {options.width}, {options.points}^3 points, batch 1, float32, {STEPS} steps")
-    print(f"without a limit: one process grows by {needs[0]:.0f} MB, each of two by {needs[1]:.0f} MB")
+    print(f"FNO 3-D, width {options.width}, {options.points}^3 points, batch 1, {STEPS} steps")
+    print(
+        f"without a limit: one process grows by {needs[0]:.0f} MB, each of two by {needs[1]:.0f} MB"
+    )
     print(f"greatest difference of losses: {difference(alone, pair[0]):.1e}")
     (alone,) = run_world(1, train, *task, budget)
     pair = run_world(2, train, *task, budget)
