@@ -19,11 +19,6 @@ from opdsl.parallel.agreement import all_do, first_does, largest
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import (
     Change,
-    as_flat,
-    between,
-    flat,
-    refuse_fewer_epochs,
-    refuse_fixed,
 )
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
@@ -37,21 +32,18 @@ from opdsl.train.engine.callbacks import (
 from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
-from opdsl.train.engine.order import permutation
+from opdsl.train.engine.order import StepPart, on_device, permutation
 from opdsl.train.engine.prefetch import LoadedBatch
-from opdsl.train.engine.rates import Rate, rates_of_change, stopped
+from opdsl.train.engine.rates import Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
-from opdsl.train.engine.step_parts import StepPart, on_device
 from opdsl.train.engine.train_state import (
     RunPosition,
     begin_log,
     capture,
-    changed_versions,
     layouts_of,
     plan_of,
-    refuse_other,
-    restore,
+    resumed,
     weights_state,
 )
 from opdsl.train.engine.weights.mode_growth import count_gradient, grow, limit_modes
@@ -124,23 +116,14 @@ class Training:
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
-        run, after = self.store.run, as_flat(self.settings)
+        run, data = self.store.run, (self.fingerprint, self.valid_fingerprint)
+        self.at, notes = resumed(
+            state, self.train_step, self.settings, self.rate, self.meta, data, run
+        )
         with malformed(run):
-            before = flat(state["settings"])
-            refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
-            refuse_fixed(before, after, run)
-        with malformed(run):
-            at = self.at = restore(state, self.train_step, self.settings, run)
             stored = states_of(state)
-            refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
-            versions = tuple(changed_versions(state, self.meta))
-            epoch = at.step // self.rate.steps
-            new = tuple(
-                between(before, after, at.step, epoch, rates_of_change(before, self.rate, at.step))
-            )
-            at.changes.extend(x.data() for x in new)
         strangers = self.callbacks.restore(stored)
-        for text in (*versions, *map(str, new), *([strangers] if strangers else [])):
+        for text in (*notes, *([strangers] if strangers else [])):
             self.note(text)
 
     @property

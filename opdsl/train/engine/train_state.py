@@ -13,12 +13,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.config.changes import Change, write_changes
+from opdsl.train.config.changes import (
+    Change,
+    as_flat,
+    between,
+    flat,
+    refuse_fewer_epochs,
+    refuse_fixed,
+    write_changes,
+)
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.randomness import random_state, restore_random_state
-from opdsl.train.engine.rates import Patience, Plateau
+from opdsl.train.engine.rates import Patience, Plateau, Rate, rates_of_change
 from opdsl.train.engine.step import StepResult, TrainStep
-from opdsl.train.run.checkpoint import FORMAT, State
+from opdsl.train.run.checkpoint import FORMAT, State, malformed
 from opdsl.train.run.listener import RunPlan
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
 from opdsl.train.run.saving import Layouts
@@ -273,6 +281,45 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
         position.planned = state["settings"]["schedule"]["epochs"]
     _refuse_no_counts(position)
     return position
+
+
+def resumed(
+    state: State,
+    train_step: TrainStep,
+    settings: Settings,
+    rate: Rate,
+    meta: Mapping[str, str],
+    data: tuple[str, str | None],
+    run: Path,
+) -> tuple[RunPosition, list[str]]:
+    """Restore a state in a run that goes on, whose settings may have changed.
+
+    Args:
+        state: of `weights_state` and `capture`.
+        train_step: receives weights and moments.
+        settings, rate, meta: of the run from now on.
+        data: fingerprints of the training and the validation data.
+        run: the folder, for messages.
+
+    Returns:
+        The position, with the changes of settings, and messages about them.
+
+    Raises:
+        OpError: OP0621, the state has other content; OP0626, another program or other data; OP0629,
+            a setting must not change.
+    """
+    after = as_flat(settings)
+    with malformed(run):
+        before = flat(state["settings"])
+        refuse_other(state, meta, *data, run)
+        refuse_fixed(before, after, run)
+    with malformed(run):
+        at = restore(state, train_step, settings, run)
+        refuse_fewer_epochs(settings.schedule.epochs, at.epoch, at.position, run)
+        rates = rates_of_change(before, rate, at.step)
+        new = tuple(between(before, after, at.step, at.step // rate.steps, rates))
+        at.changes.extend(x.data() for x in new)
+        return at, [*changed_versions(state, meta), *map(str, new)]
 
 
 def _refuse_no_counts(at: RunPosition) -> None:
