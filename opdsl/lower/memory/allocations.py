@@ -47,7 +47,11 @@ class Allocations(TorchDispatchMode):
         return id(x.untyped_storage()) in self._sizes
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operation, and count each storage of its results that no argument has."""
         kwargs = kwargs or {}

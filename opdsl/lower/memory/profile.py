@@ -182,7 +182,9 @@ class _MeasuredUnit:
             differentiable=True,
             backward=backward,
             gradients=tuple(gradients),
-            weight_gradients=sum(g.untyped_storage().nbytes() for g in own_weights if g is not None),
+            weight_gradients=sum(
+                g.untyped_storage().nbytes() for g in own_weights if g is not None
+            ),
         )
 
 

@@ -307,7 +307,7 @@ class _Pass:
         ledger.hold("ends", ends.after)
 
     def _backward(self) -> None:
-        gradients: dict[int, object] = {n: "ends" for n in self.outputs}
+        gradients: dict[int, object] = dict.fromkeys(self.outputs, "ends")
         for i in reversed(range(len(self.units))):
             u, segment = self.units[i], self.segment.get(i)
             if segment is not None and i == segment.trigger:
