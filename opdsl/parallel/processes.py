@@ -140,7 +140,10 @@ class Processes:
         if is_lost_connection(error):
             if FOLDER in os.environ:
                 return False  # the process that started this one sees which one is gone
-            time.sleep(SECONDARY)
+            try:
+                time.sleep(SECONDARY)
+            except BaseException:  # noqa: BLE001  torchrun ends the processes that are left
+                return False
         if not self._claim():
             return False
         if self._errors is not None:
@@ -266,13 +269,20 @@ def _store(rank: int, world: int, wait: float) -> Store:
     # torchrun serves the store itself; else the first process does
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
-        return dist.TCPStore(
+        store = dist.TCPStore(
             address, port, world, serves, timeout=timedelta(seconds=wait), wait_for_workers=False
         )
+        # the store of torchrun outlives the processes: keys of those before a restart are in it
+        return dist.PrefixStore(f"restart-{restarts()}", store)
     except (dist.DistNetworkError, dist.DistStoreError, RuntimeError) as error:
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
             raise _in_use(address, port) from error
         raise _no_answer(address, port, wait) from error
+
+
+def restarts() -> int:
+    """Return how often torchrun has started the processes again, after one was gone."""
+    return _number("TORCHELASTIC_RESTART_COUNT")
 
 
 def _address() -> tuple[str, int]:
