@@ -54,10 +54,7 @@ def main():
     folder, mode, count, seed, strategy = sys.argv[1:]
     torch.set_num_threads(1)
     os.chdir(folder)
-    Path("tiny.op").write_text(TINY + TRAIN.replace("STRATEGY", strategy))
-    good("fmt", "tiny.op")
-    shape = ("--resolution", 9, "--samples", 24, "--fine", 17, "--seed", 1)
-    good("data", "generate", "darcy", *shape, "--out", "train.h5")
+    write_case(strategy)
     children = processes(NEW)
     wait_for(RUN)
     start = time.monotonic()
@@ -69,6 +66,15 @@ def main():
     moments = random.Random(int(seed))  # noqa: S311  no secret
     trials = [trial(moments, duration) for _ in range(int(count))]
     print(json.dumps({"whole": left("whole"), "trials": trials}))  # noqa: T201  the answer
+
+
+def write_case(strategy, epochs=8):
+    """Write program and data into the working folder."""
+    text = TINY + TRAIN.replace("STRATEGY", strategy).replace("epochs = 8", f"epochs = {epochs}")
+    Path("tiny.op").write_text(text)
+    good("fmt", "tiny.op")
+    shape = ("--resolution", 9, "--samples", 24, "--fine", 17, "--seed", 1)
+    good("data", "generate", "darcy", *shape, "--out", "train.h5")
 
 
 def killed(moments, duration):
@@ -83,7 +89,7 @@ def killed(moments, duration):
         codes = ended(children)
         if codes[victim] == -signal.SIGKILL:
             break
-    result = {"codes": codes, "victim": victim, "step": saved(), "errors": texts()}
+    result = {"codes": codes, "victim": victim, **saved(), "errors": texts()}
     return result | gone_on()
 
 
@@ -100,7 +106,7 @@ def terminated(moments, duration):
         codes = ended(children)
         if codes != [0] * WORLD:
             break
-    result = {"codes": codes, "to": some, "step": saved(), "errors": texts()}
+    result = {"codes": codes, "to": some, **saved(), "errors": texts()}
     return result | gone_on()
 
 
@@ -167,7 +173,11 @@ def texts():
 
 
 def saved():
-    return max((int(x.name.split("-")[1]) for x in CheckpointStore(RUN).paths()), default=0)
+    """Return the step in the name of the newest checkpoint, and that in its content."""
+    store = CheckpointStore(RUN)
+    step = max((int(x.name.split("-")[1]) for x in store.paths()), default=0)
+    state = store.load(values=True) or {"step": 0, "progress": {"position": 0}}
+    return {"step": step, "saved": state["step"], "position": state["progress"]["position"]}
 
 
 def left(folder):
