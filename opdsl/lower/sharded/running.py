@@ -65,6 +65,7 @@ def shard(module: OperatorModule, mesh: ProcessMesh, axis: str = AUTO) -> Operat
         assert mesh.space_group is not None
         space = SpaceGroup(mesh.space_group, mesh.space_index, mesh.space)
         module.sharding = Sharding(module.graph, space, axis)
+        module.calls.clear()  # plans of one process may rest on times that only it measured
     return module
 
 
