@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
@@ -168,6 +168,11 @@ class OperatorModule(Branch):
                 arguments[loop.input] = torch.cat((previous, new), 1)[:, new.shape[1] :]
         stacked = {name: torch.stack(x, 1) for name, x in outputs.items()}
         return stacked if len(stacked) > 1 else stacked.popitem()[1]
+
+    def called_parts(self) -> Iterable[nn.Module]:
+        """Return the module of each node, those whose paths are longest first."""
+        steps = sorted(self.steps, key=lambda x: -x.node.path.count("."))
+        return list({id(x.module): x.module for x in steps}.values())
 
     @property
     def greatest_modes(self) -> int:

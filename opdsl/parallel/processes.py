@@ -98,10 +98,10 @@ class Processes:
             OpError: OP0803, the port is in use; OP0804, a process has not arrived; OP0807, there is
                 no device for this process.
         """
+        self.store = _store(self.rank, self.world, wait)
         import torch
         import torch.distributed as dist
 
-        self.store = _store(self.rank, self.world, wait)
         self._arrive(wait)
         backend = "gloo"
         if torch.cuda.is_available():
@@ -157,7 +157,8 @@ class Processes:
                 return False
             return True
         if self.store is None:  # nobody could be reached: each would say the same
-            return self.rank == 0 or not _answers()
+            alone = self.rank == 1 or _number("LOCAL_RANK") == 0
+            return self.rank == 0 or (alone and not _answers())
         try:
             return int(self.store.add(f"{KEY}speaker", 1)) == 1
         except Exception:  # noqa: BLE001  the store went with the first process, which has spoken
@@ -254,6 +255,8 @@ def _store(rank: int, world: int, wait: float) -> Store:
     Raises:
         OpError: OP0803, OP0804.
     """
+    # torch prints stacks of C++ about connections that fail, which a diagnostic explains
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     import torch.distributed as dist
 
     folder = os.environ.get(FOLDER)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import socket
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -137,19 +138,21 @@ def _refuse_few_devices(device: torch.device) -> None:
     Raises:
         OpError: OP0807.
     """
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if device.type == "mps":
         message = "several processes cannot train on `mps`"
         raise fault("OP0807", message, helps=("set `device = cpu`",), file="device")
     if device.type != "cuda":
         return
-    if device.index is not None and local > 1:
-        message = f"`device = {device}` names one device for {local} processes"
+    if device.index is not None:
+        message = f"`device = {device}` names one device for several processes"
         raise fault("OP0807", message, helps=("set `device = cuda`",), file="device")
-    count = torch.cuda.device_count()
-    if local > count:
-        message = f"{local} processes on this machine share {count} CUDA devices"
-        helps = (f"start at most {count} processes on a machine", "or set `device = cpu`")
+    host = socket.gethostname()
+    places = gathered_by_rank((host, str(torch.cuda.get_device_properties(device).uuid)))
+    host, count = Counter(x for x, _ in places).most_common(1)[0]
+    if len(set(places)) < len(places):
+        devices = len({x for x in places if x[0] == host})
+        message = f"{count} processes on `{host}` have {devices} CUDA devices"
+        helps = ("start one process for each device", "or set `device = cpu`")
         raise fault("OP0807", message, helps=helps, file="device")
 
 
