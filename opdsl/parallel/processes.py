@@ -292,7 +292,8 @@ def _store(rank: int, world: int, wait: float) -> Store:
             raise _in_use(address, port) from result
         raise _no_answer(address, port, wait) from result
     # the store of torchrun outlives the processes: keys of those before a restart are in it
-    return dist.PrefixStore(f"restart-{restarts()}", result)
+    prefix = f"restart-{restarts()}"
+    return dist.PrefixStore(prefix, result)  # type: ignore[attr-defined]  # torch does not list it
 
 
 def restarts() -> int:
