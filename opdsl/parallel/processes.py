@@ -142,7 +142,10 @@ class Processes:
         if is_lost_connection(error):
             if FOLDER in os.environ:
                 return False  # the process that started this one sees which one is gone
-            time.sleep(SECONDARY)
+            try:
+                time.sleep(SECONDARY)
+            except BaseException:  # noqa: BLE001  torchrun ends the processes that are left
+                return False
         if not self._claim():
             return False
         if self._errors is not None:
@@ -292,7 +295,14 @@ def _store(rank: int, world: int, wait: float) -> Store:
         if "address already in use" in str(result).lower() or "EADDRINUSE" in str(result):
             raise _in_use(address, port) from result
         raise _no_answer(address, port, wait) from result
-    return result
+    # the store of torchrun outlives the processes: keys of those before a restart are in it
+    prefix = f"restart-{restarts()}"
+    return dist.PrefixStore(prefix, result)  # type: ignore[attr-defined]  # torch does not list it
+
+
+def restarts() -> int:
+    """Return how often torchrun has started the processes again, after one was gone."""
+    return _number("TORCHELASTIC_RESTART_COUNT")
 
 
 def _exit_at_once() -> None:

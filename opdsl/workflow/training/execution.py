@@ -44,6 +44,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.processes import (
+    divide_grids,
     folder_of_first,
     mesh_of,
     refuse_disagreement,
@@ -103,6 +104,8 @@ def begin_run(
     )
     ready = all_do(mesh, prepare)
     _refuse_other_data(mesh, ready.sets)
+    train = ready.sets.division.train
+    divide_grids(ready.module, program.graph, resolved.settings, mesh, train)
 
     def write() -> None:
         with lock(run):  # a run in progress must keep its program

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
-from opdsl.lower.sharded.running import shard
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.parallel.processes import current
 from opdsl.train.config.settings import ResolvedSettings
@@ -43,6 +41,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.memory_plan import memory_planner
+from opdsl.workflow.training.processes import divide_grids
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import TrainingSummary, summary_of
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -82,8 +81,7 @@ class ReadyRun:
         graph, settings, mesh = self.program.graph, self.resolved.settings, self.mesh
         if mesh.writes:
             _autotune(self.module, self.run, wanted=settings.autotune)
-        if mesh.space > 1:
-            shard(self.module, mesh, _axis(settings.parallel.space))
+        divide_grids(self.module, graph, settings, mesh, self.sets.division.train)
         seed_everything(settings.seed)
         outcome = fit(
             self.module,
@@ -166,11 +164,6 @@ class ReadyRun:
         )
         write_about(run, read_about(run) | {"finished": end})
         return summary_of(run, read_about(run), list(outcome.notes))
-
-
-def _axis(space: int | str | Mapping[str, int]) -> str:
-    """Return the axis of the setting `parallel.space`; `auto` where it names none."""
-    return next(iter(space)) if isinstance(space, Mapping) and space else "auto"
 
 
 def meta_of(graph: Graph) -> dict[str, str]:
