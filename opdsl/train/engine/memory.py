@@ -19,6 +19,7 @@ from torch import Tensor
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, count_samples
 from opdsl.nn.points.packed import Packed
+from opdsl.parallel.agreement import all_do, largest
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.forward.recompute import RecomputesResults
 from opdsl.train.engine.loader import (
@@ -63,7 +64,7 @@ class StepNeeds:
     """What a training step needs besides the passes of its module.
 
     Attributes:
-        samples: in a batch.
+        samples: in the part of a batch that a process has.
         calls: of the module in a step, as in a rollout.
         weights, gradients, optimizer, largest, batch: bytes of the weights with their running mean,
             of gradients, of the optimizer's state, of the largest weight, of inputs and truth.
@@ -139,8 +140,8 @@ def apply_memory_plan(
     """
     batch = _trial_batch(train, train_step, samplings)
     with trial_needs(train_step, batch, settings) as needs:
-        plan = plan_memory(needs)
-    train_step.parts = plan.parts
+        plan = all_do(train_step.mesh, partial(plan_memory, needs))
+    train_step.parts = largest(train_step.mesh, plan.parts)
     train_step.forward = replace(
         train_step.forward, recompute=plan.whole_calls, host_activations=plan.host_activations
     )
@@ -187,7 +188,7 @@ def step_needs(train_step: TrainStep, batch: Batch, settings: Settings) -> StepN
     samples = sum(_bytes(x) for x in (batch.inputs, batch.truth, batch.weights)) / count
     device = train_step.policy.device.type
     return StepNeeds(
-        samples=settings.batch,
+        samples=-(-settings.batch // train_step.mesh.data),
         calls=_calls(train_step, settings),
         weights=size * (2 if train_step.average else 1),
         gradients=learnt,

@@ -40,7 +40,7 @@ def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
             OP0804, they do not meet; OP0806, a setting needs a single process; OP0807, there are
             more processes than devices.
     """
-    if join() is None and not dist.is_initialized():
+    if not dist.is_initialized() and join() is None:
         return ALONE
     world = dist.get_world_size()
     if world == 1:
@@ -126,6 +126,7 @@ def _refuse_unsuitable(settings: Settings) -> None:
         (f"optimizer {kind}", (entry is not None and entry.repeats) or kind == "muon"),
         ("incremental", settings.incremental.start is not None),
         ("band", settings.band.of is not None),
+        ("memory", settings.memory is not None),
     ]
     for name, refused in reasons:
         if refused:

@@ -12,6 +12,7 @@ from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
+from opdsl.parallel.agreement import first_does
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.parallel.processes import current
 from opdsl.train.config.settings import ResolvedSettings
@@ -105,10 +106,12 @@ class ReadyRun:
             mesh=mesh,
             plan_memory=memory_planner(self.module, settings),
         )
-        processes = current() if mesh.world > 1 else None
-        if processes is None:
+        if mesh.world == 1:
             return self.finish(outcome)
-        summary: TrainingSummary = processes.result_of_first(partial(self.finish_alone, outcome))
+        finish, processes = partial(self.finish_alone, outcome), current()
+        if processes is None:  # the user has initialised torch's group
+            return first_does(mesh, finish)
+        summary: TrainingSummary = processes.result_of_first(finish)
         return summary
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
