@@ -187,9 +187,9 @@ def divide_grids(
         return
     space = settings.parallel.space
     _, axis = resolve_space(module.graph, space, mesh.world, settings.batch)
-    shard(module, mesh, axis)
-    assert module.sharding is not None
+    sharding = shard(module, mesh, axis).sharding
+    assert sharding is not None  # there are several processes along "space"
     sizes = sizes_at(graph, train.resolution)
     if (on_patch := patch_at(graph, settings, sizes)) is not None:
         sizes = on_patch[1]
-    module.sharding.plan(sizes, settings.batch, torch.float32)
+    sharding.plan(sizes, settings.batch, torch.float32)
