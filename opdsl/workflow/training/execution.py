@@ -360,7 +360,12 @@ class _Training:
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
-        return replace(self, module=_seeded(self.program, self.resolved)).finish(outcome)
+        self.module.sharding = None
+        if self.resolved.settings.parallel.strategy == "ddp":
+            return self.finish(outcome)
+        weight = next(self.module.parameters())
+        module = _seeded(self.program, self.resolved).to(weight.device, weight.dtype)
+        return replace(self, module=module).finish(outcome)
 
     def finish(self, outcome: FitResult) -> TrainingSummary:
         """Measure the best weights, write the report, and last the mark of a finished run."""
