@@ -34,9 +34,9 @@ def divide_grids(
         return
     space = settings.parallel.space
     _, axis = resolve_space(module.graph, space, mesh.world, settings.batch)
-    shard(module, mesh, axis)
-    assert module.sharding is not None
+    sharding = shard(module, mesh, axis).sharding
     sizes = sizes_at(graph, train.resolution)
     if (on_patch := patch_at(graph, settings, sizes)) is not None:
         sizes = on_patch[1]
-    module.sharding.plan(sizes, settings.batch, torch.float32)
+    if sharding is not None:
+        sharding.plan(sizes, settings.batch, torch.float32)
