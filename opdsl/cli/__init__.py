@@ -75,6 +75,7 @@ COMMANDS: dict[str, str | CommandGroup] = {
     "compile": "compile.command",
     "export": "export.command",
     "train": "train.command",
+    "launch": "launch.command",
     "sweep": "sweep.command",
     "runs": "runs.command",
     "evaluate": "evaluate.command",

@@ -71,8 +71,10 @@ def report(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, and return the exit code for it."""
     # imported here: `opdsl check` of a sound program does not need these modules
     from opdsl.workflow.errors import ArgumentError
-    from opdsl.workflow.training.interrupt import Interrupted
+    from opdsl.workflow.training.interrupt import Interrupted, lost_connection, reports
 
+    if not reports(error):  # one of several processes does
+        return _code_of(error)
     if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
         _show_traceback(error)
     match error:
@@ -90,9 +92,21 @@ def report(error: BaseException, *, as_json: bool) -> int:
             name = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
             place = f"{name}: " if name else ""
             return _line(f"error: {place}{error.strerror}", Exit.FAILED)
+    if lost := lost_connection(error):
+        _show(lost, as_json=as_json)
+        return exit_code(lost)
     if _out_of_memory(error):
         return _line(f"error: there is not enough memory for this: {error}", Exit.TOO_LARGE)
     return _line(_our_fault(error), Exit.FAILED)
+
+
+def _code_of(error: BaseException) -> int:
+    """Return the exit code of an error that another process reports."""
+    from opdsl.workflow.training.interrupt import Interrupted
+
+    if isinstance(error, OpError):
+        return exit_code(error)
+    return error.exit_code if isinstance(error, Interrupted) else Exit.FAILED
 
 
 def exit_code(error: OpError) -> int:

@@ -119,6 +119,19 @@ def command(
     profile: Annotated[
         bool, typer.Option("--profile", help="Time and memory of a step by node.")
     ] = False,
+    nproc: Annotated[
+        int | None,
+        typer.Option("--nproc", metavar="N", min=1, help="Train in N processes of this machine."),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0.1,
+            help="How long processes wait for each other at the start; 300 if not given.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -137,9 +150,19 @@ def command(
     Several seeds give the mean and the deviation of the errors.
 
     Example: opdsl train specs/fno_darcy.op --seeds 3 --out runs/darcy
+
+    Several processes share each batch; `opdsl launch` is for several machines.
+
+    Example: opdsl train specs/fno_darcy.op --nproc 4
     """
+    from opdsl.cli.several_processes import in_processes, join, resumed_run, starts
     from opdsl.cli.trials import chosen_trial, run_trial
 
+    alone = print_config or dry_run or find_lr or overfit is not None or profile
+    if starts(nproc, alone=alone):
+        raise typer.Exit(in_processes(nproc or 1, seeds=seeds, spec=spec))
+    resume = resumed_run(resume, out)
+    join(wait, alone=alone or seeds is not None)
     trial = chosen_trial(
         dry_run=dry_run,
         find_lr=find_lr,
@@ -191,6 +214,7 @@ def _train(
     as_json: bool,
 ) -> None:
     """Train one run, new or resumed, and print its errors."""
+    from opdsl.parallel.processes import leave
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
 
@@ -209,6 +233,7 @@ def _train(
     except Interrupted as stop:
         say(_stopped(stop, out))
         raise typer.Exit(stop.exit_code) from stop
+    leave()
     if as_json:
         show_json(summary.to_json())
     else:

@@ -212,10 +212,21 @@ CODES: dict[str, Code] = {
     "OP0762": Code("nothing that can be compressed", "not-compressible", Exit.SPEC),
     "OP0763": Code("a decomposition or rank does not fit", "bad-rank", Exit.USAGE),
     "OP0764": Code("precisions of nodes do not fit the model", "node-precision", Exit.SPEC),
+    # several processes
+    "OP0800": Code("the processes cannot be divided", "bad-mesh", Exit.USAGE),
+    "OP0801": Code("more processes than samples in a batch", "few-samples", Exit.USAGE),
+    "OP0802": Code("the processes of a run disagree", "processes-disagree", Exit.USAGE),
+    "OP0803": Code("a port is in use", "port-in-use", Exit.USAGE),
+    "OP0804": Code("a process has not arrived", "missing-process", Exit.FAILED),
+    "OP0805": Code("a process of a run is gone", "lost-process", Exit.FAILED),
+    "OP0806": Code("a setting does not work in several processes", "alone-only", Exit.USAGE),
+    "OP0807": Code("more processes than devices", "few-devices", Exit.USAGE),
     # several processes for one sample
     "OP0820": Code("a block cannot be computed on parts of the grid", "not-shardable"),
     "OP0821": Code("an axis has fewer points than processes", "too-many-processes", Exit.USAGE),
     "OP0822": Code("there is no such axis to divide", "no-axis-to-divide", Exit.USAGE),
+    # checkpoints of several processes
+    "OP0840": Code("processes do not share the run folder", "separate-folders", Exit.FAILED),
     # multi-grid domain decomposition
     "OP0860": Code("the model cannot be divided into patches", "not-patchable", Exit.SPEC),
     "OP0861": Code("a block does not accept the channels of levels", "levels", Exit.SPEC),

@@ -192,6 +192,10 @@ class OpError(Exception):
         self.diagnostics = diagnostics
         super().__init__(diagnostics)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the arguments of `Exception` are not those of this class
+        return OpError, self.diagnostics
+
     def __str__(self) -> str:
         from opdsl.diagnostics.carets import show
 

@@ -6,11 +6,12 @@ state_dict are `path.parameter`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
@@ -168,6 +169,11 @@ class OperatorModule(Branch):
         stacked = {name: torch.stack(x, 1) for name, x in outputs.items()}
         return stacked if len(stacked) > 1 else stacked.popitem()[1]
 
+    def called_parts(self) -> Iterable[nn.Module]:
+        """Return the module of each node, those whose paths are longest first."""
+        steps = sorted(self.steps, key=lambda x: -x.node.path.count("."))
+        return list({id(x.module): x.module for x in steps}.values())
+
     @property
     def greatest_modes(self) -> int:
         """Greatest frequency for which a spectral convolution has weights; 0 if there is none."""
@@ -192,8 +198,7 @@ class OperatorModule(Branch):
         """Compute results of nodes again for the gradient in training, instead of keeping them.
 
         Args:
-            wanted: whether those of the node at a path are, or a plan of segments; None: all results
-                are kept.
+            wanted: whether those of the node at a path are, or a plan of segments; None: none are.
         """
         self.recomputed = wanted
 
@@ -319,9 +324,10 @@ class OperatorModule(Branch):
     def _run(self, arguments: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(arguments), self.guards.packed(arguments)
         count, first = len(self.graph.inputs), representative(arguments[0])
-        shared = self._shared_call(arguments)
-        steps = self.steps if shared is None else shared.steps
-        asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
+        sizes = self._sizes(arguments)
+        shared = self.sharding.call(self.steps, sizes, batch, first) if self.sharding else None
+        steps = shared.steps if shared else self.steps
+        asked = [*map(self.guards.asked, itertools.count(), arguments[count:])]
 
         def run(i: int, keywords: StepArguments, values: Sequence[Any]) -> Tensor:
             step, extra = self.steps[i], dict(keywords)
@@ -332,11 +338,12 @@ class OperatorModule(Branch):
                 extra["asked"] = tuple(asked[n] for n in step.side_inputs)
             return self.mix.run(steps[i], [values[n] for n in step.operands], packed, extra)
 
-        values: list[Any] = self._input_values(arguments, shared)
+        inputs = map(to_channels_last, arguments[:count])
+        values = [*(shared.inputs(arguments) if shared else inputs), *(None for _ in self.steps)]
         fused = self.fused_now()
 
         def run_unit(unit: Unit, values: list[Any]) -> None:
-            if not unit.run_fused(values, fused):
+            if not (shared.run_fused if shared else Unit.run_fused)(unit, values, fused):
                 for i in unit.steps:
                     values[count + i] = run(i, calls[i], values)
                     for n in unit.within.intersection(self.steps[i].dead_after):
@@ -348,33 +355,16 @@ class OperatorModule(Branch):
             self.units, self.steps, count, self.recomputed if self.training else None
         ):
             segment.run(run_unit, values)
-        if shared is not None:
-            for port, i in self.results:
-                values[i] = shared.output(port, values[i])
-        result = {
-            x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
-            for x, i in self.results
-        }
+        return self._outputs(values, batch, packed, shared)
+
+    def _outputs(
+        self, values: Sequence[Any], batch: int, packed: PackedSizes, shared: ShardedCall | None
+    ) -> Result:
+        result = {}
+        for x, i in self.results:
+            value = shared.output(x, values[i]) if shared else values[i]
+            result[x.name] = self._result(value, i, batch, packed.get(x.space.domain.name))
         return result if len(result) > 1 else result.popitem()[1]
-
-    def _shared_call(self, arguments: Sequence[CallArgument]) -> ShardedCall | None:
-        """Return how processes compute a call together; None: this one computes it alone."""
-        if self.sharding is None:
-            return None
-        sizes, batch = self._sizes(arguments), self.guards.batch(arguments)
-        return self.sharding.call(self.steps, sizes, batch, representative(arguments[0]))
-
-    def _input_values(
-        self, arguments: Sequence[CallArgument], shared: ShardedCall | None
-    ) -> list[Any]:
-        """Return the inputs, channels last, or this process's parts, and a place for each node."""
-        inputs = arguments[: len(self.graph.inputs)]
-        if shared is None:
-            values: list[Any] = [to_channels_last(x) for x in inputs]
-        else:
-            pairs = zip(self.graph.inputs, inputs, strict=True)
-            values = [shared.input(port, representative(x)) for port, x in pairs]
-        return [*values, *(None for _ in self.steps)]
 
     def _without_values(self, arguments: Sequence[CallArgument]) -> Result:
         """Make empty outputs of the right shapes, for a batch of zero and for meta tensors."""
@@ -398,8 +388,7 @@ class OperatorModule(Branch):
 
     def fused_now(self) -> Container[str]:
         """Return the end nodes of fusions that run as one operation in calls like the latest."""
-        alone = self.sharding is None and not self.force_kernel and not self.mix
-        if self.fuse is False or not alone or not ordinary_call():
+        if self.fuse is False or self.force_kernel or self.mix or not ordinary_call():
             return ()
         if self.fuse:
             return self.ends

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
 from torch import nn
+
+
+@runtime_checkable
+class CallsParts(Protocol):
+    """A module that calls parts of it, each of which reads no weights but its own."""
+
+    def called_parts(self) -> Iterable[nn.Module]:
+        """Return these parts; one inside another one comes first."""
+
+
+def called_parts(module: nn.Module) -> Iterable[nn.Module]:
+    """Return the parts that a module calls; none where it does not know them."""
+    return module.called_parts() if isinstance(module, CallsParts) else ()
 
 
 class Branch(nn.Module):

@@ -17,13 +17,16 @@ Errors = type[Exception] | tuple[type[Exception], ...]
 Outcome = tuple[T | None, Exception | None]
 
 
-def gathered(mesh: ProcessMesh, value: T) -> list[T]:
-    """Return the plain values of all processes in the order of their ranks."""
-    if mesh.world == 1:
-        return [value]
-    values: list[Any] = [None] * mesh.world
+def gathered_by_rank(value: T) -> list[T]:
+    """Return the plain values of all processes of torch's default group."""
+    values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def gathered(mesh: ProcessMesh, value: T) -> list[T]:
+    """Return the plain values of all processes in the order of their ranks."""
+    return [value] if mesh.world == 1 else gathered_by_rank(value)
 
 
 def gathered_over_data(mesh: ProcessMesh, value: T) -> list[T]:

@@ -89,6 +89,7 @@ def least_of_torch(module, *grid):
     return least
 
 
+@pytest.mark.slow
 def test_the_sampling_theorem_is_what_torch_finds_too():
     """The tightest range of torch is the bound of the certificate, where the bound is exact."""
     assert least_of_torch(opdsl.compile(LEVELS), 48, 44) == [36, 36]

@@ -1,4 +1,4 @@
-"""Every block of the catalogue on two and three processes: as one process, and as it was planned."""
+"""Every block of the catalogue on parts of a grid: the result and the bytes of its plan."""
 
 from collections import Counter
 from typing import Any
@@ -114,14 +114,40 @@ def compare(case: Case, axis: str, mesh: ProcessMesh) -> tuple[str, Any]:
     return f"{rule.kind} {rule.strategy or ''}", (worst, +planned, +sent)
 
 
-def run_all(count: int) -> dict[tuple[str, str], tuple[str, Any]]:
+def run_all(count: int, dims: int) -> dict[tuple[str, str], tuple[str, Any]]:
     mesh = ProcessMesh.of_world(count)
-    return {(str(x), axis): compare(x, axis, mesh) for x in CASES for axis in axes(x)}
+    cases = (x for x in CASES if len(x.sizes) == dims)
+    return {(str(x), axis): compare(x, axis, mesh) for x in cases for axis in axes(x)}
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_blocks_on_parts(count: int) -> None:
-    results = run_world(count, run_all, count)
-    for rank, of_rank in enumerate(results):
-        for key, (kind, numbers) in of_rank.items():
-            print(rank, key, kind, numbers)
+# blocks that look at points anywhere, and those that reproduce faults; see OP0820
+REFUSED = {
+    "axis_conv",
+    "disco_conv",
+    "gno",
+    "interpolate",
+    "pull",
+    "spectral_conv",
+    "spherical_conv",
+}
+# outputs with a batch of one; and maxima, which are gathered, not summed
+UNPLANNED = {"coords", "constant", "series", "static", "pool"}
+
+
+def nearly(planned: Counter[str], sent: Counter[str]) -> bool:
+    """Whether bytes are equal, but for those that each of two sums rounds off."""
+    return planned.keys() == sent.keys() and all(abs(n - sent[k]) < 2 for k, n in planned.items())
+
+
+@pytest.mark.parametrize(("count", "dims"), [(2, 2), (3, 1)])
+def test_blocks_on_parts_equal_whole_blocks_and_send_what_is_planned(count: int, dims: int) -> None:
+    for of_rank in run_world(count, run_all, count, dims):
+        assert len(of_rank) > 100
+        for (case, axis), (kind, numbers) in of_rank.items():
+            keyword = case.partition("-")[0]
+            if numbers is None:
+                assert (keyword in REFUSED, kind) == (True, "OP0820"), f"{case} along {axis}"
+                continue
+            worst, planned, sent = numbers
+            assert worst < TOLERANCE, f"{case} along {axis}, {kind}"
+            assert keyword in UNPLANNED or nearly(planned, sent), f"{case} along {axis}, {kind}"

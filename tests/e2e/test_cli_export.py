@@ -29,6 +29,7 @@ def test_the_file_of_a_run_takes_and_gives_physical_values(trained, exported, tm
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, exported, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")

@@ -253,7 +253,7 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
 
 @pytest.mark.parametrize(
     "together",
-    [pytest.param(False, marks=pytest.mark.slow), True],
+    [False, pytest.param(True, marks=pytest.mark.slow)],
     ids=["the run", "its processes too"],
 )
 def test_a_signal_saves_a_run_that_reads_ahead(here, together):

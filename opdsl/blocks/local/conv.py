@@ -101,6 +101,11 @@ class Conv(Block):
         constants = self.out if self.bias else 0
         return Cost(weights + constants, volume * (2 * weights), volume * (self.out * BYTES))
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count the shifted copies of v, one for each offset; one stands for the input."""
+        offsets: int = self.kernel**x.domain.dims
+        return (offsets - 1) * decided(x.channels)
+
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Conv`."""
         from opdsl.nn.grid import conv

@@ -238,6 +238,11 @@ class DiscoConv(Block):
         rings, angles = self._functions_of(x)
         return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count v filtered by each function of the kernel, and the margin around v."""
+        c = decided(x.channels)
+        return self._count(x) * c + c // 2
+
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.DiscoConv`."""
         from opdsl.nn.grid import disco

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes
 from opdsl.ir.dims import decided
+from opdsl.ir.sharding.rules import LOCAL, Rule
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Position(Block):
         for i, axis in enumerate(x.domain.axes):
             points *= x.domain.points_on(i, axis.least)
         return Cost(decided(points * x.channels), numbers, numbers * BYTES)
+
+    def sharding(self, _axis: int, _sizes: GridSizes, _x: Space) -> Rule:
+        """Return that it acts on each point alone."""
+        return LOCAL
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Position`."""

@@ -131,8 +131,10 @@ class Norm(Block):
         return Cost(decided(params), x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def saved_per_point(self, x: Space) -> int:
-        """Count the differences from the mean, which `instance` and `group` save."""
-        return decided(x.channels) if self.kind in {"instance", "group"} else 0
+        """Count differences from the mean, and the moments of `layer` at each point."""
+        c = decided(x.channels)
+        several = self.kind == "group" and self.groups > 1
+        return {"layer": 2, "batch": 0}.get(self.kind, 2 * c if several else c)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
-from opdsl.ir.dims import Poly
+from opdsl.ir.dims import Poly, decided
 from opdsl.ir.ends import AxisBehaviour, Behaviour
 from opdsl.ir.orders import Order
 from opdsl.ir.regrid import transform
@@ -84,6 +84,10 @@ class DivergenceFree(Block):
         """Count the transforms in both directions, and a product with the frequencies."""
         flops = transform(x) + transform(x) + x.numbers() * (4 * x.domain.dims)
         return Cost(0, flops, x.numbers() * BYTES)
+
+    def saved_per_point(self, x: Space) -> int:
+        """Count a copy of v."""
+        return decided(x.channels)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.divergence_free.DivergenceFree`."""

@@ -415,11 +415,17 @@ class SpectralConv(Block):
         """Return its coefficients, unless `faults` are reproduced."""
         if self.faults != "none":
             return None
-        e = expansion(self.basis, self.modes, x)
-        if e is None:
-            return Rule("spectral", counts=tuple(map(len, self._bands(x))))
-        width = 1 if e.real_weights else 2
-        return Rule("spectral", counts=e.counts, terms=len(e.terms), width=width)
+        e, copy = expansion(self.basis, self.modes, x), one_copy(x, self.copies)
+        width = 1 if e is not None and e.real_weights else 2
+        out = 1 if self.separable else decided(self.out or copy.channels)
+        return Rule(
+            "spectral",
+            counts=tuple(map(len, self._bands(x))) if e is None else e.counts,
+            terms=1 if e is None else len(e.terms),
+            width=width,
+            matrix=width * decided(copy.channels) * out,
+            weights="stored" if self.factor == "dense" else "all",
+        )
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""

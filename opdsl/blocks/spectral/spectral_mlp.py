@@ -90,6 +90,10 @@ class SpectralMlp(Block):
         """Count all weights."""
         return self.cost(x).params // 2
 
+    def saved_per_point(self, x: Space) -> int:
+        """Count the parts of two layers and of the shrinkage, for each mode."""
+        return 9 * decided(x.channels)
+
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
         from opdsl.nn.spectral import mode_mlp

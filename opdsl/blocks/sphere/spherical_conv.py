@@ -208,11 +208,16 @@ class SphericalConv(Block):
         """Return the order of integrals over the sphere."""
         return orders.integral(x.domain, inputs[0])
 
-    def sharding(self, axis: int, _sizes: GridSizes, _x: Space) -> Rule | None:
+    def sharding(self, axis: int, _sizes: GridSizes, x: Space) -> Rule | None:
         """Return its degrees and orders where each process has some latitudes."""
         if axis != 0:
             return None
-        return Rule("spectral", counts=(self.lmax + 1, self.greatest_order + 1))
+        return Rule(
+            "spectral",
+            counts=(self.lmax + 1, self.greatest_order + 1),
+            matrix=2 * self._mixed(decided(x.channels), self.infer(x)),
+            weights="own",
+        )
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of R, and the transforms in both directions."""

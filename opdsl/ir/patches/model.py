@@ -42,8 +42,8 @@ def patch_graph(graph: Graph, patches: Decomposition) -> Graph:
 
     Inputs on the grid have `levels + 1` times their channels, those of the patch first. What has no
     input (coordinates, static fields) becomes a further input by the path of its node, without
-    levels. The length of an axis is that of a patch with its overlap, before it is rounded to points
-    at some resolution; see `Decomposition.lengths`.
+    levels. The length of an axis is that of a patch with its overlap, before it is rounded to
+    points at some resolution; see `Decomposition.lengths`.
 
     Raises:
         OpError: OP0860, the model has no grid that can be divided; OP0861, a block does not accept

@@ -15,9 +15,12 @@ from opdsl.ir.graph import Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.sharding.layout import Layout, parts
 from opdsl.ir.sharding.plan import ShardingPlan
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Space
 from opdsl.precisions import BYTES
 
+# of the larger end of a node: what transforms and exchanges need while they run
+WORKSPACE = {"halo": 1, "channels": 1, "shift": 1, "spectral": 2}
 LOSS_COPIES = 3  # of the outputs: the truth, their difference, and its square or gradient
 
 
@@ -133,9 +136,11 @@ class _Step:
             if node.path not in upstream:
                 continue
             saved = {x for x, users in readers.items() if set(users) - done}
+            # gradients of a value with several readers are added to a third tensor
+            added = sum(self.sizes[x] for x in set(node.inputs) & upstream)
             upstream |= {x for x in node.inputs if x in self.plan.nodes}
             gradients += self.params[node.path]
-            held = self._sum(saved) + self._sum(upstream) + self._workspace(node)
+            held = self._sum(saved) + self._sum(upstream) + added + self._workspace(node)
             moment = f"`{node.path}` in the backward pass"
             yield _Phase(moment, held, gradients, intermediates)
             done.add(node.path)
@@ -180,17 +185,34 @@ class _Step:
     def _saved(self, node: Node) -> set[str]:
         """Return the values that the gradient of a node needs."""
         rule = self.plan.nodes[node.path].rule
+        if rule.kind == "halo" and self.plan.ranks > 1:
+            return set()  # the gradient needs the points with their halo
         needed = rule.kind == "reduce" or node.block.saves_inputs(*self.graph.arguments(node))
         return set(node.inputs) if needed else set()
 
     def _intermediates(self, node: Node) -> int:
         """Return the bytes that a node saves besides its inputs."""
         spaces = self.graph.arguments(node)
-        inside = node.block.saved_per_point(*spaces) * self._points(node.path) * self.width
-        return inside + self._coefficients(node)
+        rule, points = self.plan.nodes[node.path].rule, self._points(node.path)
+        numbers = node.block.saved_per_point(*spaces)
+        if rule.kind == "halo" and self.plan.ranks > 1:
+            numbers += sum(decided(x.channels) * x.width for x in spaces)
+            points = round(points * self._window(node, rule))
+        return numbers * points * self.width + self._coefficients(node)
+
+    def _window(self, node: Node, rule: Rule) -> float:
+        """Return how many times the own points those with a halo are."""
+        axis = self.plan.nodes[node.path].layout.axis
+        assert axis is not None, "a halo is on a sharded axis"
+        n = self._grid(node.space)[axis]
+        own = len(parts(n, self.plan.ranks)[0])
+        return min(n, own + 2 * rule.points) / own
 
     def _coefficients(self, node: Node) -> int:
-        """Return the bytes of the coefficients that a node saves: its own part of them."""
+        """Return the bytes of coefficients that a node saves, and of copies of its weights.
+
+        The weights of some coefficients are a copy unless they follow each other in memory.
+        """
         rule = self.plan.nodes[node.path].rule
         if rule.kind != "spectral":
             return 0
@@ -199,12 +221,13 @@ class _Step:
         assert axis is not None
         cut = count // rule.counts[axis] if rule.strategy == "transpose" else count
         own = count // cut * len(parts(cut, self.plan.ranks)[0])
-        numbers = own * decided(x.channels) * rule.width * rule.terms
-        return self.plan.batch * numbers * max(self.width, BYTES["float32"])
+        wide = rule.terms * max(self.width, BYTES["float32"])
+        saved = own * self.plan.batch * decided(x.channels) * rule.width
+        if own < count and (rule.weights != "stored" or rule.strategy == "transpose"):
+            saved += (own + count * (rule.weights == "all")) * rule.matrix
+        return saved * wide
 
     def _workspace(self, node: Node) -> int:
         """Return the bytes that a node needs while it runs."""
-        rule = self.plan.nodes[node.path].rule
-        if rule.kind in {"halo", "channels", "shift", "spectral"}:
-            return self.sizes[node.inputs[0]]
-        return 0
+        larger = max(self.sizes[x] for x in (node.path, *node.inputs))
+        return WORKSPACE.get(self.plan.nodes[node.path].rule.kind, 0) * larger

@@ -60,6 +60,9 @@ class Rule:
         counts: coefficients on each axis, (degrees, orders) on a sphere.
         terms: expansions that are added up.
         width: real numbers of a coefficient: 2 or 1.
+        matrix: real numbers by which one coefficient of all channels is multiplied.
+        weights: for a part of the coefficients, whether their weights are `stored` as such, or
+            must be copied (`own`), or computed for all coefficients (`all`), as from factors.
         strategy: of `spectral`; the planner chooses it, a block leaves it None.
     """
 
@@ -73,6 +76,8 @@ class Rule:
     counts: tuple[int, ...] = ()
     terms: int = 1
     width: int = 2
+    matrix: int = 0
+    weights: Literal["stored", "own", "all"] = "stored"
     strategy: Strategy | None = None
 
 

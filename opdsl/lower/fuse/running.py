@@ -74,12 +74,17 @@ def _ordinary(x: Tensor) -> bool:
 
 
 def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
+    R, stage = _spectral(cast("SpectralConv | BasisConv | SphericalConv", fused.modules["conv"]))
+    return layer_of_stage(fused, u, R, stage)
+
+
+def layer_of_stage(fused: Fused, u: Tensor, R: Tensor | None, stage: SpectralStage) -> Tensor:
+    """Compute a fused Fourier layer with R, or None, and the stage that goes with it."""
     conv = cast("SpectralConv | BasisConv | SphericalConv", fused.modules["conv"])
     matrix = fused.modules["matrix"]
     W = cast(Tensor, matrix.weight)
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
-    R, stage = _spectral(conv)
     weights = LayerWeights(R, W, b, **_gate(fused))
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)

@@ -14,7 +14,9 @@ from math import ceil
 from opdsl.lower.memory.segments import Recomputation, cheapest
 from opdsl.lower.memory.timeline import Ends, Segments, UnitMemory, peak
 
-CALL_SECONDS = 2e-4  # time that a unit takes in another call, forward and backward, whatever its size
+CALL_SECONDS = (
+    2e-4  # time that a unit takes in another call, forward and backward, whatever its size
+)
 HOST_BYTES_PER_SECOND = 1.2e10  # assumed, of pinned memory over PCIe
 
 
@@ -36,7 +38,9 @@ class StepProfile:
         """Extrapolate by `samples` - 1 times the difference of `twice` and this profile."""
         units = zip(self.units, twice.units, strict=True)
         return StepProfile(
-            tuple(a.at(samples, b) for a, b in units), self.ends.at(samples, twice.ends), self.outputs
+            tuple(a.at(samples, b) for a, b in units),
+            self.ends.at(samples, twice.ends),
+            self.outputs,
         )
 
 
@@ -208,7 +212,9 @@ class _Step:
     def _total(self, passes: int, *, host_state: bool) -> int:
         state = self.state
         optimizer = 0 if host_state else state.optimizer
-        moving = state.optimizer * state.largest // max(1, state.weights) if host_state else optimizer
+        moving = (
+            state.optimizer * state.largest // max(1, state.weights) if host_state else optimizer
+        )
         update = state.gradients + moving + 2 * state.largest
         return state.weights + state.batch + max(passes + optimizer, update)
 

@@ -18,7 +18,14 @@ import networkx as nx
 
 from opdsl.lower.memory.timeline import Segments, UnitMemory
 
-PRICES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0, 256.0)  # of a byte, in units of seconds / bytes of all units
+PRICES = (
+    1 / 16,
+    1 / 4,
+    1.0,
+    4.0,
+    16.0,
+    256.0,
+)  # of a byte, in units of seconds / bytes of all units
 BOUNDS = 8  # different bounds of the memory of a segment that are tried
 MAX_LENGTH = 48  # units of a segment
 STARTS = 6  # fitting candidates that are refined

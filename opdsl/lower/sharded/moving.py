@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments
+from opdsl.lower.sharded.site import Site, StepArguments, own_forward
 from opdsl.nn.grid.conv import Conv
 from opdsl.nn.grid.difference import DifferenceConv
 from opdsl.nn.grid.disco import DiscoConv
@@ -39,7 +39,7 @@ def halo(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArg
     if periodic and not _wraps(module, a):
         inside = range(max(window.start, 0), min(window.stop, n))
         x, first = x.narrow(a + 1, inside.start - first, len(inside)), inside.start
-    y: Tensor = _on_window(module, a, n, x.shape[a + 1])(x)
+    y = own_forward(_on_window(module, a, n, x.shape[a + 1]), x)
     return y.narrow(a + 1, own.start - first, len(own))
 
 
@@ -60,7 +60,7 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
         for r in site.space.parts(size[a])
     ]
     if isinstance(module, Crop):  # the other axes first: there is less to send
-        x = module(x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
+        x = own_forward(module, x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
     x = fetch(x, site.space, a + 1, n, wanted)
     own, had = site.space.own(size[a]), wanted[site.space.index]
     if not len(had):
@@ -68,7 +68,7 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
     zeros = (had.start + before - own.start, own.stop - had.stop - before)
     x = functional.pad(x, (*(0, 0) * (x.ndim - 2 - a), *zeros))
     if isinstance(module, Pad):
-        x = module(x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
+        x = own_forward(module, x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
     return x
 
 
@@ -76,10 +76,10 @@ def channels(
     site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
     """Run a map of each group of channels alone on whole grids, for the own groups."""
-    space, group, last = site.space, site.rule.group, -1
+    space, group = site.space, site.rule.group
     whole = []
     for x, axis, grid in zip(inputs, site.axes, site.grids, strict=False):
-        groups = x.unflatten(last, (-1, group))  # type: ignore[no-untyped-call]  # torch has no types there
+        groups = x.reshape(*x.shape[:-1], x.shape[-1] // group, group)
         if axis is None:
             groups = narrow(groups, x.ndim - 1, space.own(groups.shape[-2]))
         else:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments
+from opdsl.lower.sharded.site import Site, StepArguments, own_forward
 from opdsl.nn.layers.attention import Attention
 from opdsl.nn.layers.codomain_attention import CodomainAttention
 from opdsl.nn.layers.integral import GridIntegral, SphereIntegral
@@ -32,11 +32,9 @@ def gather(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepA
     """Run a block that looks at all points of some inputs, which are gathered."""
     whole = {i: _whole(site, i, inputs[i]) for i in site.rule.whole}
     if isinstance(module, Flatten):
-        y: Tensor = module(whole[0])
-        return y
+        return own_forward(module, whole[0])
     assert isinstance(module, Attention)
-    y = module(inputs[0], whole[max(whole)])
-    return y
+    return own_forward(module, inputs[0], whole[max(whole)])
 
 
 def _whole(site: Site, index: int, x: Tensor) -> Tensor:
@@ -76,8 +74,7 @@ def _group_norm(site: Site, module: GroupNorm, x: Tensor) -> Tensor:
 
 def _batch_norm(site: Site, module: BatchNorm, x: Tensor) -> Tensor:
     if not module.training:
-        y: Tensor = module(x)
-        return y
+        return own_forward(module, x)
     with no_autocast(x):
         z = x.to(wide(x))
         axes, count = tuple(range(x.ndim - 1)), len(x) * math.prod(site.grids[0])
@@ -111,9 +108,12 @@ def _integral_of(rules: Sequence[tuple[float, bool, Any]]) -> GridIntegral:
 
 
 def _sphere_integral(site: Site, module: SphereIntegral, x: Tensor) -> Tensor:
-    own = site.space.own(site.points)
-    weights = latitudes(site.points, module.sampling)[1][own.start : own.stop].to(x)
-    around = x.mean(2) * (2 * torch.pi)
+    nlat, nlon = site.grids[0]
+    weights = latitudes(nlat, module.sampling)[1].to(x)
+    if site.axis == 0:
+        own = site.space.own(nlat)
+        weights = weights[own.start : own.stop]
+    around = x.sum(2) * (2 * torch.pi / nlon)
     return all_reduce(torch.einsum("blc,l->bc", around, weights), site.space)
 
 

@@ -1,4 +1,4 @@
-"""`shard`: let the processes that share a sample compute a module together, a part of the grid each.
+"""`shard`: processes compute a module together, each on a part of every grid.
 
 Every process calls the module with equal, whole inputs and gets whole outputs. Weights and keys of
 the state_dict are those of the module. After a backward pass of equal losses, the gradient of a
@@ -7,7 +7,7 @@ weight is the sum of those of all processes, and the gradient of an input is who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,8 +19,15 @@ from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.sharding.choice import AUTO
 from opdsl.ir.sharding.plan import ShardingPlan, plan_sharding
-from opdsl.lower.call_arguments import PackedSizes, to_channels_last
+from opdsl.lower.call_arguments import (
+    CallArgument,
+    PackedSizes,
+    representative,
+    to_channels_last,
+)
 from opdsl.lower.module import OperatorModule
+from opdsl.lower.plan.schedule import Unit
+from opdsl.lower.sharded.fused import fused_on_parts
 from opdsl.lower.sharded.moving import channels, halo, shift
 from opdsl.lower.sharded.reductions import gather, reduce
 from opdsl.lower.sharded.site import Handler, Site, StepArguments
@@ -58,6 +65,7 @@ def shard(module: OperatorModule, mesh: ProcessMesh, axis: str = AUTO) -> Operat
         assert mesh.space_group is not None
         space = SpaceGroup(mesh.space_group, mesh.space_index, mesh.space)
         module.sharding = Sharding(module.graph, space, axis)
+        module.calls.clear()  # plans of one process may rest on times that only it measured
     return module
 
 
@@ -141,11 +149,11 @@ class ShardedStep:
             axis, whole = site.axes[-1], site.step.run(inputs, packed, more)
             assert axis is not None, "the result of a source is sharded"
             return narrow(whole, axis + 1, site.space.own(site.result_points))
-        module = site.step.module
+        module, handler = site.step.module, HANDLERS[kind]
         if not isinstance(module, GroupedLayer):
-            return HANDLERS[kind](site, module, inputs, more)
+            return _within_hooks(module, handler, site, inputs, more)
         grouped = [groups_to_batch(x, module.copies) for x in inputs]
-        y = HANDLERS[kind](site, module.each, grouped, more)
+        y = _within_hooks(module.each, handler, site, grouped, more)
         return batch_to_groups(y, module.copies)
 
 
@@ -165,14 +173,30 @@ class ShardedCall:
     space: SpaceGroup
     steps: tuple[ShardedStep, ...]
 
-    def input(self, port: Port, x: Tensor) -> Tensor:
-        """Cut the own part out of an input (batch, c, *grid), channels last in the result."""
+    def inputs(self, arguments: Sequence[CallArgument]) -> list[Tensor]:
+        """Cut the own parts out of the inputs (batch, c, *grid), channels last in the result."""
+        pairs = zip(self.graph.inputs, arguments, strict=False)
+        return [self._input(port, representative(x)) for port, x in pairs]
+
+    def _input(self, port: Port, x: Tensor) -> Tensor:
         axis = self.plan.inputs[port.name].axis
         if axis is None:
             return to_channels_last(shared_input(x, self.space) if x.requires_grad else x)
         if x.requires_grad:
             return to_channels_last(own_part(x, self.space, axis + 2))
         return to_channels_last(narrow(x, axis + 2, self.space.own(x.shape[axis + 2])))
+
+    def run_fused(self, unit: Unit, values: list[Any], chosen: Container[str]) -> bool:
+        """Run a unit as one operation on parts, as `Unit.run_fused`; return whether it ran."""
+        fused = unit.fused
+        if fused is None or fused.fusion.end not in chosen:
+            return False
+        sites = {x.node.path: x.site for x in self.steps}
+        run = fused_on_parts(fused, {x: sites[x] for x in fused.fusion.nodes})
+        if run is None or not fused.fits(values[fused.operands]):
+            return False
+        values[fused.result] = run(values[fused.operands])
+        return True
 
     def output(self, port: Port, x: Tensor) -> Tensor:
         """Gather an output, channels last."""
@@ -181,6 +205,26 @@ class ShardedCall:
             return shared_result(x, self.space)
         n = port.space.domain.at(self.plan.sizes)[layout.axis]
         return whole_result(x, self.space, layout.axis + 1, n)
+
+
+def _within_hooks(
+    module: nn.Module, handler: Handler, site: Site, inputs: Sequence[Tensor], more: StepArguments
+) -> Tensor:
+    """Run a handler in place of the forward pass of a module that has hooks.
+
+    FSDP makes weights whole in such hooks, and divides them again.
+    """
+    if handler in {_local, channels} or not module._forward_pre_hooks:  # noqa: SLF001  no public name
+        return handler(site, module, inputs, more)  # it calls the module, or there are no hooks
+
+    def forward(*own: Tensor) -> Tensor:
+        return handler(site, module, own, more)
+
+    module.forward = forward
+    try:
+        return cast("Tensor", module(*inputs))
+    finally:
+        del module.forward  # that of the class again
 
 
 def _local(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:

@@ -66,7 +66,7 @@ class Expansion:
         for i in axes:
             if i != self.half:
                 z = self.transforms[i].inverse(z, i + 1, size[i])
-        if self.half in axes:
+        if self.half is not None and self.half in axes:
             return self.transforms[self.half].inverse_real(z, self.half + 1, size[self.half])
         return z if self.half is None else z.real
 
@@ -93,7 +93,7 @@ def spectral(
             v = _on_sphere(site, module, u, size)
         else:
             expansions = EXPANSIONS[type(module)](module, u, site.grids[0], size)
-            results = [STRATEGIES[site.rule.strategy or ""](site, x, u, size) for x in expansions]
+            results = [convolve(site, x, u, size) for x in expansions]
             v = sum(results[1:], results[0])
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
@@ -152,7 +152,8 @@ def _transposed(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
     z = transpose(z, space, 1, site.points, 2)
     z = how.transforms[a].forward(z, 1)
     shape = z.shape[:-1]
-    z = how.multiply(z.flatten(1, 2), select).reshape(*shape, -1)
+    z = how.multiply(z.flatten(1, 2), select)
+    z = z.reshape(*shape, z.shape[-1])  # not -1, which is ambiguous where there are no modes
     z = how.transforms[a].inverse(z, 1, size[a])
     z = transpose(z, space, 2, math.prod(rest), 1)
     z = z.reshape(*z.shape[:2], *rest, z.shape[-1]).movedim(1, a + 1)
@@ -172,6 +173,12 @@ def _by_partial_sums(site: Site, how: Expansion, u: Tensor, size: Size) -> Tenso
     z = z.reshape(z.shape[0], *how.counts, z.shape[-1])
     z = apply(z, a + 1, transform.rows(size[a], space.own(size[a]), z))
     return _as_values(how.inverse(z, others, size), u, how)
+
+
+def convolve(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
+    """Convolve by one expansion with the strategy of the plan."""
+    assert site.rule.strategy is not None, "the planner chooses a strategy"
+    return STRATEGIES[site.rule.strategy](site, how, u, size)
 
 
 STRATEGIES: dict[str, Callable[[Site, Expansion, Tensor, Size], Tensor]] = {
@@ -239,6 +246,11 @@ def _phases_of_circles(
     return None if total is None else total.expand(*map(len, bands))
 
 
+def fourier_expansion(module: SpectralConv, like: Tensor, size: Size) -> Expansion:
+    """Return the expansion of a layer between equal grids."""
+    return next(_fourier(module, like, size, size))
+
+
 EXPANSIONS: dict[type[nn.Module], Callable[..., Iterator[Expansion]]] = {
     SpectralConv: _fourier,
     BasisConv: _half_waves,
@@ -263,10 +275,10 @@ def _orders_apart(site: Site, module: SphericalConv, z: Tensor, size: Size) -> T
     z = transpose(z, space, 1, site.points, 2)
     table = narrow(_tables(module, site.points, z)[0], 0, orders)
     z = contract_with_table("bjmc,mlj->blmc", z, table)
-    degrees = z.shape[1]
     R = narrow(_of_modes(module, z), 1, orders)
-    z = _multiply(z.flatten(1, 2), R.flatten(0, 1), module).reshape(*z.shape[:3], -1)
-    assert z.shape[1] == degrees
+    shape = z.shape[:3]
+    z = _multiply(z.flatten(1, 2), R.flatten(0, 1), module)
+    z = z.reshape(*shape, z.shape[-1])
     table = narrow(_tables(module, size[0], z)[1], 0, orders)
     z = contract_with_table("blmc,mlj->bjmc", z, table)
     return transpose(z, space, 2, count, 1)
@@ -282,7 +294,7 @@ def _sums_of_latitudes(site: Site, module: SphericalConv, z: Tensor, size: Size)
     modes = space.own(math.prod(shape))
     z = _multiply(z, narrow(_of_modes(module, z).flatten(0, 1), 0, modes), module)
     z = all_gather(z, space, 1, math.prod(shape))
-    z = z.reshape(z.shape[0], *shape, -1)
+    z = z.reshape(z.shape[0], *shape, z.shape[-1])
     table = narrow(_tables(module, size[0], z)[1], 2, space.own(size[0]))
     return contract_with_table("blmc,mlj->bjmc", z, table)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import module_at
+from opdsl.nn.module_tree import called_parts, module_at
 from opdsl.parallel.agreement import copy_from_first, first_does
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import Change
@@ -52,6 +52,8 @@ from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
 from opdsl.train.run.saving import Checkpoints, LocalCheckpoints
 from opdsl.train.scaling.normalise import Normaliser
 from opdsl.train.scaling.statistics import PointRules
+
+SIGNAL_PAUSE = 5.0  # seconds, see `SignalWatch`
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
             OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
             a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
-            raised an exception.
+            raised an exception; OP0840 the folder is another one for some processes.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
     hooks = Callbacks(checked_callbacks(callbacks), first=mesh.writes)
@@ -170,7 +172,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         objective = objective_of(settings, grids, banded=frozen is not None)
     with ExitStack() as stack:
         first_does(mesh, lambda: _enter_folder(stack, run, resume=resume))
-        watch = stack.enter_context(SignalWatch())
+        watch = stack.enter_context(SignalWatch(SIGNAL_PAUSE if mesh.world > 1 else 0.0))
         normaliser = (
             frozen.normaliser
             if frozen
@@ -221,7 +223,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
             if loader is not None:
                 stack.callback(loader.close)
         training.begin(resume=resume)
-        copy_from_first(mesh, [*module.parameters(), *module.buffers()])
+        if settings.parallel.strategy == "ddp":
+            copy_from_first(mesh, [*module.parameters(), *module.buffers()])
         training.finish()
         if train_step.average:
             train_step.average.keep()
@@ -340,6 +343,10 @@ def train_step_of(
     for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
     freeze(module, settings)
+    if mesh.data > 1 and settings.parallel.strategy == "fsdp":
+        from opdsl.parallel.sharded_weights import shard_weights  # FSDP takes 1 s to import
+
+        shard_weights(module, called_parts(module), mesh)
     entry = OPTIMIZERS.find(settings.optimizer.kind)
     assert entry is not None  # the settings have refused other names
     average = WeightAverage(settings.average, module) if settings.average.kind != "none" else None

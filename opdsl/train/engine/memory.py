@@ -233,15 +233,15 @@ def _bytes(fields: Mapping[str, Values]) -> int:
     return sum(all_values(x).nbytes for x in fields.values())
 
 
-def _trial_batch(
-    train: AnySampleSet, train_step: TrainStep, samplings: Samplings | None
-) -> Batch:
+def _trial_batch(train: AnySampleSet, train_step: TrainStep, samplings: Samplings | None) -> Batch:
     """Load the samples with the most points, or the first ones where all have equally many."""
     loader = DeviceLoader.of(train, train_step.policy, samplings, train_step.units)
     if isinstance(train, StreamedSet):
         loader.close()
         loader = replace(loader, streamed=Prefetch(partial(_read, train), 0))
-    packed = [x for x in (*loader.inputs.values(), *loader.outputs.values()) if isinstance(x, Packed)]
+    packed = [
+        x for x in (*loader.inputs.values(), *loader.outputs.values()) if isinstance(x, Packed)
+    ]
     rows = torch.arange(TRIAL_SAMPLES) % len(train)
     if packed:
         points = torch.tensor([x.sizes for x in packed]).sum(0)

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -28,10 +29,15 @@ class SignalWatch:
     """`with SignalWatch() as watch:` ... `watch.caught` is the signal that asked to stop, or None.
 
     Outside the main thread no handler can be set, and none is.
+
+    Args:
+        pause: seconds behind the first signal in which others change nothing: a scheduler and a
+            starter of processes may both send one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.0) -> None:
         self.caught: int | None = None
+        self._pause, self._first = pause, 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -49,6 +55,7 @@ class SignalWatch:
             signal.signal(signum, handler)
 
     def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
-        if self.caught is not None:
+        if self.caught is None:
+            self.caught, self._first = signum, time.monotonic()
+        elif time.monotonic() - self._first >= self._pause:
             raise Interrupted(signum)
-        self.caught = signum

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
+from opdsl.parallel.agreement import all_do, first_does
+from opdsl.parallel.mesh import ALONE, ProcessMesh
+from opdsl.parallel.processes import current
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.callbacks import Callback, checked_callbacks
@@ -55,8 +59,14 @@ from opdsl.workflow.runs.evaluation import (
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
 from opdsl.workflow.training.memory_plan import memory_planner
+from opdsl.workflow.training.processes import (
+    folder_of_first,
+    mesh_of,
+    refuse_disagreement,
+)
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
+from opdsl.workflow.training.space import divide_grids
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -94,21 +104,32 @@ def begin_run(
         OpError: everything that can be wrong with data, settings, folder and machine.
         Interrupted: a signal came.
     """
-    refuse_used(run)
+    mesh = mesh_of(program.graph, resolved.settings)
+    run = folder_of_first(run, mesh)
+    first_does(mesh, partial(refuse_used, run))
     hooks = checked_callbacks(callbacks)
-    ready = prepare_run(
+    prepare = partial(
+        prepare_run,
         program,
         resolved,
         source=source,
         sources=sources,
-        with_tests=with_tests,
+        with_tests=with_tests and mesh.writes,
         warn=warn,
         loss=loss,
     )
-    with lock(run):  # a run in progress must keep its program
-        write_beginning(run, program, resolved, ready.sets.division)
-        if ready.start:
-            write_file(run / START, json.dumps(ready.start.data(), indent=1).encode())
+    ready = all_do(mesh, prepare)
+    _refuse_other_data(mesh, ready.sets)
+    train = ready.sets.division.train
+    divide_grids(ready.module, program.graph, resolved.settings, mesh, train)
+
+    def write() -> None:
+        with lock(run):  # a run in progress must keep its program
+            write_beginning(run, program, resolved, ready.sets.division)
+            if ready.start:
+                write_file(run / START, json.dumps(ready.start.data(), indent=1).encode())
+
+    first_does(mesh, write)
     training = _Training(
         program,
         resolved,
@@ -120,8 +141,25 @@ def begin_run(
         ready.losses,
         warn,
         hooks,
+        mesh,
     )
     return training.train(listener, resume=False)
+
+
+def _refuse_other_data(mesh: ProcessMesh, sets: RunSamples) -> None:
+    """Refuse processes that have read different samples.
+
+    Raises:
+        OpError: OP0802.
+    """
+    if mesh.world > 1:
+        valid = sets.division.valid
+        refuse_disagreement(
+            {
+                "the training data": sets.division.train.fingerprint,
+                "the validation data": "none" if valid is None else valid.fingerprint,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +245,17 @@ def resume_run(
     callbacks = checked_callbacks(callbacks)
     if resumable.finished:
         return summary_of(run, resumable.about)
+    mesh = mesh_of(program.graph, resolved.settings)
     losses = losses_of(program, resolved.settings, loss)
     refuse_missing(resolved.settings.log)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
     symmetries = declared_symmetries(program.graph, resolved)
-    sets = RunSamples.read(program, settings, resumable.sources, warn, with_tests=with_tests)
+    with_tests = with_tests and mesh.writes
+    read = partial(
+        RunSamples.read, program, settings, resumable.sources, warn, with_tests=with_tests
+    )
+    sets = all_do(mesh, read)
+    _refuse_other_data(mesh, sets)
     resumable.refuse_other_division(sets.division)
     meta = _meta(program.graph)
     if state is not None:
@@ -226,12 +270,26 @@ def resume_run(
     elif state is not None and band:
         frozen = frozen_prediction_of(program.graph, resolved.settings, state)
     sets.try_(module)
-    with lock(run):
-        if resumable.changed:
-            write_file(run / SETTINGS, settings_text(resolved).encode())
-        write_about(run, _moved(resumable, sets.division) | {"finished": None})
+
+    def write() -> None:
+        with lock(run):
+            if resumable.changed:
+                write_file(run / SETTINGS, settings_text(resolved).encode())
+            write_about(run, _moved(resumable, sets.division) | {"finished": None})
+
+    first_does(mesh, write)
     training = _Training(
-        program, resolved, run, module, sets, frozen, symmetries, losses, warn, tuple(callbacks)
+        program,
+        resolved,
+        run,
+        module,
+        sets,
+        frozen,
+        symmetries,
+        losses,
+        warn,
+        tuple(callbacks),
+        mesh,
     )
     return training.train(listener, resume=True)
 
@@ -264,10 +322,13 @@ class _Training:
     losses: RunLosses
     warn: Warn
     callbacks: tuple[Callback, ...] = ()
+    mesh: ProcessMesh = ALONE
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
-        graph, settings = self.program.graph, self.resolved.settings
-        _autotune(self.module, self.run, wanted=settings.autotune)
+        graph, settings, mesh = self.program.graph, self.resolved.settings, self.mesh
+        if mesh.writes:
+            _autotune(self.module, self.run, wanted=settings.autotune)
+        divide_grids(self.module, graph, settings, mesh, self.sets.division.train)
         seed_everything(settings.seed)
         outcome = fit(
             self.module,
@@ -288,11 +349,25 @@ class _Training:
             callbacks=(*self.callbacks, *log_threads(settings.log)),
             objective=None if self.frozen else self.losses.objective,
             expressions=self.losses.metrics,
+            mesh=mesh,
             plan_memory=memory_planner(self.module, settings),
         )
-        return self._finish(outcome)
+        processes = current() if mesh.world > 1 else None
+        if processes is None:
+            return self.finish(outcome)
+        summary: TrainingSummary = processes.result_of_first(partial(self.finish_alone, outcome))
+        return summary
 
-    def _finish(self, outcome: FitResult) -> TrainingSummary:
+    def finish_alone(self, outcome: FitResult) -> TrainingSummary:
+        """Finish in the first process, on a module that is not divided among processes."""
+        self.module.sharding = None
+        if self.resolved.settings.parallel.strategy == "ddp":
+            return self.finish(outcome)
+        weight = next(self.module.parameters())
+        module = _seeded(self.program, self.resolved).to(weight.device, weight.dtype)
+        return replace(self, module=module).finish(outcome)
+
+    def finish(self, outcome: FitResult) -> TrainingSummary:
         """Measure the best weights, write the report, and last the mark of a finished run."""
         graph, settings, run = self.program.graph, self.resolved.settings, self.run
         best = load_trained(run, self.module)

@@ -1,14 +1,18 @@
 """Runs in several processes: weights, losses and errors equal those of one process."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from opdsl.parallel.mesh import ProcessMesh
+from opdsl.train.config.parallel_section import Parallel
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.fit import fit
+from opdsl.train.engine.fit import fit, normaliser_of, objective_of, train_step_of
+from opdsl.train.engine.loader import DeviceLoader
+from opdsl.train.metrics.evaluate import grids_of
 from tests.unit.train.toy_problem import Toy, cloud, quick
 from tests.worlds import run_world
 
@@ -69,3 +73,44 @@ def _compare_rows(row, other):
 )
 def test_two_processes_learn_as_one(tmp_path, more):
     compare(tmp_path, quick(2, **{"precision": "fp64", **more}), 2)
+
+
+def gradients(strategy: str, world: int):
+    """Take steps, and return losses, norms, and whole weights and gradients."""
+    mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
+    torch.manual_seed(0)
+    settings = quick(1, precision="fp64", clip=0.5, parallel=Parallel(strategy=strategy))
+    samples = cloud(5)
+    grids = grids_of(samples, {}, {})
+    objective = objective_of(settings, grids, banded=False)
+    scales = normaliser_of(samples, settings, None, None, None, ["u"])
+    step = train_step_of(Toy(0.0), scales, settings, grids, None, None, objective, mesh=mesh)
+    loader = DeviceLoader.of(samples, step.policy)
+    step.begin()
+    results = []
+    for rows in (torch.arange(5), torch.tensor([3])):  # the second batch has no sample for rank 1
+        own, counts = loader.own_part(rows, mesh)
+        batch = replace(loader.take(own), counts=counts)
+        result = step.learn(batch, 0.01, samples=len(rows))
+        results.append((result.loss, result.norm, result.counted, result.moved))
+    whole = [
+        {k: _whole(x) for k, x in step.module.named_parameters()},
+        {k: _whole(x.grad) for k, x in step.module.named_parameters()},
+    ]
+    return results, whole
+
+
+def _whole(x):
+    return x.full_tensor() if hasattr(x, "full_tensor") else x.detach().clone()
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("world", [2, 4])
+def test_steps_have_the_losses_and_gradients_of_one_process(strategy, world):
+    expected, whole = gradients("ddp", 1)
+    for results, tensors in run_world(world, gradients, strategy, world):
+        for own, other in zip(results, expected, strict=True):
+            assert own == pytest.approx(other, rel=1e-10)
+        for own, other in zip(tensors, whole, strict=True):
+            for name, x in other.items():
+                torch.testing.assert_close(own[name].detach(), x.detach(), **CLOSE)

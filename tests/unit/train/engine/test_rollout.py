@@ -100,6 +100,7 @@ def learn(run, said, net=None, **more):
     return net, fit(net, moving(), valid, said, run, periodic=PERIODIC, meta={}, loop=LOOP, **more)
 
 
+@pytest.mark.slow
 def test_training_finds_the_coefficients(tmp_path):
     said = settings(epochs=200, normalise=Normalise(inputs="none", outputs="none"))
     net, out = learn(tmp_path, said)

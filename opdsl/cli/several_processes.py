@@ -1,0 +1,85 @@
+"""`--nproc`: a command in several processes, and a process that is one of several."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from opdsl.cli.console import UsageError
+
+
+def starts(nproc: int | None, *, alone: bool) -> bool:
+    """Return whether the command has to be started in several processes.
+
+    Args:
+        nproc: the number of them, if it was given.
+        alone: whether the command stops before training.
+
+    Raises:
+        UsageError: it has to, and is one of several already, or needs one.
+    """
+    from opdsl.parallel.processes import several
+
+    if nproc is None or nproc == 1:
+        return False
+    if alone:
+        raise UsageError("trials before training run in one process: leave `--nproc` out")
+    if several() and "OPDSL_PROCESSES" not in os.environ:
+        raise UsageError("`torchrun` has started the processes already: leave `--nproc` out")
+    return not several()
+
+
+def in_processes(nproc: int, *, seeds: int | None, spec: str | None) -> int:
+    """Run this command line in several processes, and return the exit code.
+
+    Raises:
+        UsageError: an option does not go with several processes.
+        OpError: OP0805, a process ended without a word.
+    """
+    from opdsl.parallel.launch import launch
+
+    if seeds is not None:
+        raise UsageError("`--seeds` trains one run after the other: leave `--nproc` out")
+    if spec == "-":
+        raise UsageError("`-` can be read once: with `--nproc` name a file")
+    return launch(sys.argv[1:], nproc)
+
+
+def resumed_run(resume: str | None, out: Path | None) -> str | None:
+    """Return the run to resume: that of `--out` where torchrun has started the processes again.
+
+    To be called before `join`: no process writes the folder before all have joined.
+
+    Args:
+        resume: the value of `--resume`.
+        out: the folder of the run.
+    """
+    from opdsl.parallel.processes import restarts, several
+
+    if resume is not None or out is None or not several() or not restarts():
+        return resume
+    return str(out) if (out / "opdsl.json").exists() else None
+
+
+def join(wait: float | None, *, alone: bool) -> None:
+    """Join the other processes where this one was started as one of several.
+
+    Args:
+        wait: seconds until a process that has not arrived is given up.
+        alone: whether the command stops before training.
+
+    Raises:
+        UsageError: the command needs one process.
+        OpError: OP0803, OP0804, they do not meet.
+    """
+    from opdsl.parallel import processes
+
+    if not processes.several():
+        return
+    processes.watch_starter()
+    joined = processes.begin()
+    joined.be_silent()
+    if alone:
+        raise UsageError("trials and seeds run in one process: start one")
+    joined.join(processes.WAIT if wait is None else wait)

@@ -1,0 +1,161 @@
+"""The processes of a run: joined where there are several, in agreement, arranged as a mesh."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+import opdsl
+from opdsl.diagnostics import OpError, fault
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph
+from opdsl.parallel.agreement import gathered_by_rank
+from opdsl.parallel.mesh import ALONE, ProcessMesh
+from opdsl.parallel.processes import join
+from opdsl.train.config.schema import Settings
+from opdsl.train.engine.device import device_of
+from opdsl.train.optimizers import OPTIMIZERS
+
+Facts = Mapping[str, str]
+
+
+def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
+    """Arrange the processes of a run, if there are several, as its settings say.
+
+    Raises:
+        OpError: OP0800, OP0801, the processes cannot be divided so; OP0802, they disagree; OP0803,
+            OP0804, they do not meet; OP0806, a setting needs a single process; OP0807, there are
+            more processes than devices.
+    """
+    if join() is None and not dist.is_initialized():
+        return ALONE
+    world = dist.get_world_size()
+    if world == 1:
+        return ALONE
+    refuse_disagreement(
+        {
+            "the program": fingerprint(graph),
+            "the settings": _digest(settings),
+            "the version of opdsl": opdsl.__version__,
+            "the version of torch": torch.__version__,
+        }
+    )
+    _refuse_unsuitable(settings)
+    device = device_of(settings.device)
+    _refuse_few_devices(settings.device, device)
+    return ProcessMesh.of_world(_space(settings, world), device.type)
+
+
+def refuse_disagreement(own: Facts) -> None:
+    """Refuse processes that differ in something that all must have in common.
+
+    Args:
+        own: what it is, and its value in this process.
+
+    Raises:
+        OpError: OP0802, in all processes, naming who differs in what.
+    """
+    all_facts = gathered_by_rank(dict(own))
+    notes = []
+    for name, value in all_facts[0].items():
+        others = [rank for rank, facts in enumerate(all_facts) if facts.get(name) != value]
+        if others:
+            ranks = ", ".join(map(str, others[:8])) + (", ..." if len(others) > 8 else "")
+            found = all_facts[others[0]].get(name, "none")
+            noun = "process" if len(others) == 1 else "processes"
+            notes.append(f"{name}: {value} in process 0, {found} in {noun} {ranks}")
+    if notes:
+        message = f"the processes of the run disagree on {notes[0].split(':')[0]}"
+        helps = ("give all processes the same program, settings and files",)
+        raise fault("OP0802", message, notes=tuple(notes), helps=helps, file="train")
+
+
+def _digest(settings: Settings) -> str:
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _space(settings: Settings, world: int) -> int:
+    """Return how many processes share a sample.
+
+    Raises:
+        OpError: OP0800, OP0801.
+    """
+    batch, space = settings.batch, settings.parallel.space_count
+    if space is None:  # samples first: they need fewer exchanges
+        space = world // max(x for x in range(1, world + 1) if not world % x and x <= batch)
+    if world % space:
+        message = f"{world} processes cannot be divided into groups of {space}, as "
+        message += "`parallel.space` asks for"
+        near = [x for x in (world // space * space, (world // space + 1) * space) if x]
+        counts = " or ".join(map(str, near))
+        helps = (f"start {counts} processes", f"or set `parallel.space` to a divisor of {world}")
+        raise fault("OP0800", message, helps=helps, file="parallel.space")
+    data = world // space
+    if data > batch:
+        message = f"{data} processes share a batch of {batch} samples, so that some have none"
+        helps = (f"start at most {batch * space} processes", f"or set `batch` to {data} or more")
+        raise fault("OP0801", message, helps=helps, file="batch")
+    return space
+
+
+def _refuse_unsuitable(settings: Settings) -> None:
+    """Refuse settings that need whole weights or a single process.
+
+    Raises:
+        OpError: OP0806.
+    """
+    if settings.parallel.strategy != "fsdp":
+        return
+    kind = settings.optimizer.kind
+    entry = OPTIMIZERS.find(kind)
+    reasons = [
+        (f"optimizer {kind}", (entry is not None and entry.repeats) or kind == "muon"),
+        ("incremental", settings.incremental.start is not None),
+        ("band", settings.band.of is not None),
+    ]
+    for name, refused in reasons:
+        if refused:
+            raise _unsuitable(name)
+
+
+def _unsuitable(name: str) -> OpError:
+    message = f"`{name}` needs whole weights, and `parallel.strategy = fsdp` divides them"
+    helps = ("set `parallel.strategy = ddp`",)
+    return fault("OP0806", message, helps=helps, file="parallel.strategy")
+
+
+def _refuse_few_devices(name: str, device: torch.device) -> None:
+    """Refuse processes without a CUDA device of their own.
+
+    Raises:
+        OpError: OP0807.
+    """
+    if device.type == "mps":
+        message = "several processes cannot train on `mps`"
+        raise fault("OP0807", message, helps=("set `device = cpu`",), file="device")
+    if device.type != "cuda":
+        return
+    if ":" in name:
+        message = f"`device = {name}` names one device for several processes"
+        raise fault("OP0807", message, helps=("set `device = cuda`",), file="device")
+    host = socket.gethostname()
+    places = gathered_by_rank((host, str(torch.cuda.get_device_properties(device).uuid)))
+    host, count = Counter(x for x, _ in places).most_common(1)[0]
+    if len(set(places)) < len(places):
+        devices = len({x for x in places if x[0] == host})
+        message = f"{count} processes on `{host}` have {devices} CUDA devices"
+        helps = ("start one process for each device", "or set `device = cpu`")
+        raise fault("OP0807", message, helps=helps, file="device")
+
+
+def folder_of_first(run: Path, mesh: ProcessMesh) -> Path:
+    """Return the run folder of the first process, whose name contains its time."""
+    return Path(gathered_by_rank(str(run))[0]) if mesh.world > 1 else run
