@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import count_samples
-from opdsl.parallel.agreement import largest, sums_over_data
+from opdsl.parallel.agreement import sums_over_data
 from opdsl.parallel.gradients import sum_gradients
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
@@ -127,20 +127,13 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
         whole = [batch] if isinstance(batch, Batch) else batch
-        batches = [part for x in whole for part in self._micro_batches(x)]
+        always = self.mesh.data > 1
+        batches = [y for x in whole for y in micro_batches(x, self.parts, always=always)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, _Moment(step, epoch, samples))
         if self.average and result.moved:
             self.average.after_step()
         return result
-
-    def _micro_batches(self, batch: Batch) -> list[Batch]:
-        """Divide a batch; as many parts in each process, since all exchange in each of them."""
-        parts = list(micro_batches(batch, self.parts))
-        if self.mesh.data > 1 and self.parts > 1:
-            missing = largest(self.mesh, len(parts)) - len(parts)
-            parts += [replace(parts[-1], counts=False)] * missing
-        return parts
 
     def _learn_once(self, batches: Sequence[Batch], moment: _Moment) -> StepResult:
         loss = self._backward(batches, moment)
