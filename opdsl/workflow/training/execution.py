@@ -14,7 +14,6 @@ from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
-from opdsl.lower.sharded.running import shard
 from opdsl.parallel.agreement import all_do, first_does
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.parallel.processes import current
@@ -46,7 +45,7 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
-from opdsl.workflow.programs.patches import module_of
+from opdsl.workflow.programs.patches import module_of, share_samples
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
@@ -327,7 +326,7 @@ class _Training:
         if mesh.writes:
             _autotune(self.module, self.run, wanted=settings.autotune)
         if mesh.space > 1:
-            shard(self.module, mesh, _axis(settings.parallel.space))
+            share_samples(self.module, mesh, _axis(settings.parallel.space))
         seed_everything(settings.seed)
         outcome = fit(
             self.module,
