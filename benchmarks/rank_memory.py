@@ -2,10 +2,10 @@
 
     python benchmarks/rank_memory.py --processes 1 2 4
 
-Each number of processes takes training steps of FNO-3D (`specs/fno_3d.op`) on random data under gloo,
-with AdamW. Two measurements: the bytes of all tensors that torch allocates, at their peak in a step,
-and the growth of the resident set over that of the process before the model was built, which also
-contains buffers of gloo, of the allocator and of oneDNN.
+Each number of processes takes training steps of FNO-3D (`specs/fno_3d.op`) on random data under
+gloo, with AdamW. Two measurements: the bytes of all tensors that torch allocates, at their peak in
+a step, and the growth of the resident set over that of the process before the model was built,
+which also contains buffers of gloo, of the allocator and of oneDNN.
 """
 
 import argparse

@@ -155,12 +155,13 @@ def command(
 
     Example: opdsl train specs/fno_darcy.op --nproc 4
     """
-    from opdsl.cli.several_processes import in_processes, join, starts
+    from opdsl.cli.several_processes import in_processes, join, resumed_run, starts
     from opdsl.cli.trials import chosen_trial, run_trial
 
     alone = print_config or dry_run or find_lr or overfit is not None or profile
     if starts(nproc, alone=alone):
         raise typer.Exit(in_processes(nproc or 1, seeds=seeds, spec=spec))
+    resume = resumed_run(resume, out)
     join(wait, alone=alone or seeds is not None)
     trial = chosen_trial(
         dry_run=dry_run,

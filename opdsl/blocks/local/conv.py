@@ -103,7 +103,8 @@ class Conv(Block):
 
     def saved_per_point(self, x: Space) -> int:
         """Count the shifted copies of v, one for each offset; one stands for the input."""
-        return (self.kernel**x.domain.dims - 1) * decided(x.channels)
+        offsets: int = self.kernel**x.domain.dims
+        return (offsets - 1) * decided(x.channels)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Conv`."""

@@ -251,8 +251,8 @@ class _Pass:
         ledger, units = self.ledger, self.units
         produced = {u.result.number for u in units}
         for n in {n for u in units for n, _ in u.reads} - produced:
-            # inputs are counted with `ends.before`
-            ledger.holders[self._root(n)] += 1
+            # counted with `ends.before`, held by the caller and by the list of values
+            ledger.holders[self._root(n)] += 2
             ledger.sizes[self._root(n)] = 0
         for i, u in enumerate(units):
             segment = self.segment.get(i)

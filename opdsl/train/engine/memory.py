@@ -138,10 +138,8 @@ def apply_memory_plan(
         OpError: OP0850, the step does not fit; OP0851, its memory cannot be planned.
     """
     batch = _trial_batch(train, train_step, samplings)
-    _refuse_derivatives(train_step, batch)
-    with _unchanged(train_step):
-        train_step.begin()
-        plan = plan_memory(step_needs(train_step, batch, settings))
+    with trial_needs(train_step, batch, settings) as needs:
+        plan = plan_memory(needs)
     train_step.parts = plan.parts
     train_step.forward = replace(
         train_step.forward, recompute=plan.whole_calls, host_activations=plan.host_activations
@@ -152,6 +150,24 @@ def apply_memory_plan(
         assert isinstance(train_step.module, RecomputesResults)
         train_step.module.recompute(plan.recompute)
     return plan.texts
+
+
+@contextmanager
+def trial_needs(train_step: TrainStep, batch: Batch, settings: Settings) -> Iterator[StepNeeds]:
+    """Return what a step needs; in the block trials of it may run, which leave it as it was.
+
+    Args:
+        train_step: not yet used.
+        batch: of `TRIAL_SAMPLES` samples.
+        settings: of the run.
+
+    Raises:
+        OpError: OP0851, its memory cannot be planned.
+    """
+    _refuse_derivatives(train_step, batch)
+    with _unchanged(train_step):
+        train_step.begin()
+        yield step_needs(train_step, batch, settings)
 
 
 def step_needs(train_step: TrainStep, batch: Batch, settings: Settings) -> StepNeeds:

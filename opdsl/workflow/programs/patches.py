@@ -14,7 +14,6 @@ from opdsl.train.config.schema import Settings
 
 if TYPE_CHECKING:
     from opdsl.lower.module import OperatorModule
-    from opdsl.parallel.mesh import ProcessMesh
 
 
 def decomposition_of(graph: Graph, settings: Settings) -> Decomposition | None:
@@ -89,25 +88,3 @@ def module_of(graph: Graph, settings: Settings) -> OperatorModule:
     if patches is None:
         return lower(graph)
     return PatchedModule(graph, patches, settings.patches.at_once)
-
-
-def share_samples(module: OperatorModule, mesh: ProcessMesh, axis: str) -> None:
-    """Let the processes along "space" of a mesh compute a module together.
-
-    Each has some of the patches of every sample, or without patches a part of an axis.
-
-    Args:
-        module: of a run.
-        mesh: the processes.
-        axis: of which each process has a part, without patches; `auto` for the planner's choice.
-
-    Raises:
-        OpError: OP0864, there are more processes than patches.
-    """
-    from opdsl.lower.patches.patched import PatchedModule
-    from opdsl.lower.sharded.running import shard
-
-    if isinstance(module, PatchedModule):
-        module.share(mesh)
-    else:
-        shard(module, mesh, axis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
-from opdsl.workflow.programs.patches import module_of, share_samples
+from opdsl.workflow.programs.patches import module_of
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
@@ -66,6 +66,7 @@ from opdsl.workflow.training.processes import (
 )
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
+from opdsl.workflow.training.space import divide_grids
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -119,6 +120,8 @@ def begin_run(
     )
     ready = all_do(mesh, prepare)
     _refuse_other_data(mesh, ready.sets)
+    train = ready.sets.division.train
+    divide_grids(ready.module, program.graph, resolved.settings, mesh, train)
 
     def write() -> None:
         with lock(run):  # a run in progress must keep its program
@@ -325,8 +328,7 @@ class _Training:
         graph, settings, mesh = self.program.graph, self.resolved.settings, self.mesh
         if mesh.writes:
             _autotune(self.module, self.run, wanted=settings.autotune)
-        if mesh.space > 1:
-            share_samples(self.module, mesh, _axis(settings.parallel.space))
+        divide_grids(self.module, graph, settings, mesh, self.sets.division.train)
         seed_everything(settings.seed)
         outcome = fit(
             self.module,
@@ -358,7 +360,12 @@ class _Training:
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
-        return replace(self, module=_seeded(self.program, self.resolved)).finish(outcome)
+        self.module.sharding = None
+        if self.resolved.settings.parallel.strategy == "ddp":
+            return self.finish(outcome)
+        weight = next(self.module.parameters())
+        module = _seeded(self.program, self.resolved).to(weight.device, weight.dtype)
+        return replace(self, module=module).finish(outcome)
 
     def finish(self, outcome: FitResult) -> TrainingSummary:
         """Measure the best weights, write the report, and last the mark of a finished run."""
@@ -404,11 +411,6 @@ class _Training:
         )
         write_about(run, read_about(run) | {"finished": end})
         return summary_of(run, read_about(run), list(outcome.notes))
-
-
-def _axis(space: int | str | Mapping[str, int]) -> str:
-    """Return the axis of the setting `parallel.space`; `auto` where it names none."""
-    return next(iter(space)) if isinstance(space, Mapping) and space else "auto"
 
 
 def _meta(graph: Graph) -> dict[str, str]:

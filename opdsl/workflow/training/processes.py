@@ -49,7 +49,7 @@ def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
     )
     _refuse_unsuitable(settings)
     device = device_of(settings.device)
-    _refuse_few_devices(device)
+    _refuse_few_devices(settings.device, device)
     return ProcessMesh.of_world(_space(settings, world), device.type)
 
 
@@ -132,7 +132,7 @@ def _unsuitable(name: str) -> OpError:
     return fault("OP0806", message, helps=helps, file="parallel.strategy")
 
 
-def _refuse_few_devices(device: torch.device) -> None:
+def _refuse_few_devices(name: str, device: torch.device) -> None:
     """Refuse processes without a CUDA device of their own.
 
     Raises:
@@ -143,8 +143,8 @@ def _refuse_few_devices(device: torch.device) -> None:
         raise fault("OP0807", message, helps=("set `device = cpu`",), file="device")
     if device.type != "cuda":
         return
-    if device.index is not None:
-        message = f"`device = {device}` names one device for several processes"
+    if ":" in name:
+        message = f"`device = {name}` names one device for several processes"
         raise fault("OP0807", message, helps=("set `device = cuda`",), file="device")
     host = socket.gethostname()
     places = gathered_by_rank((host, str(torch.cuda.get_device_properties(device).uuid)))
