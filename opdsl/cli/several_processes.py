@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from opdsl.cli.console import UsageError
 
@@ -43,6 +44,22 @@ def in_processes(nproc: int, *, seeds: int | None, spec: str | None) -> int:
     if spec == "-":
         raise UsageError("`-` can be read once: with `--nproc` name a file")
     return launch(sys.argv[1:], nproc)
+
+
+def resumed_run(resume: str | None, out: Path | None) -> str | None:
+    """Return the run to resume: that of `--out` where torchrun has started the processes again.
+
+    To be called before `join`: no process writes the folder before all have joined.
+
+    Args:
+        resume: the value of `--resume`.
+        out: the folder of the run.
+    """
+    from opdsl.parallel.processes import restarts, several
+
+    if resume is not None or out is None or not several() or not restarts():
+        return resume
+    return str(out) if (out / "opdsl.json").exists() else None
 
 
 def join(wait: float | None, *, alone: bool) -> None:

@@ -29,8 +29,11 @@ def command(
         bool, typer.Option("--plan", help="Show which kernel computes each node, and why.")
     ] = False,
     batch: Annotated[
-        int, typer.Option("--batch", min=1, metavar="N", help="Samples at a time, for --plan.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--batch", min=1, metavar="N", help="Samples at a time, for --plan and --memory."
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan, --precision.")
     ] = "cpu",
@@ -46,6 +49,12 @@ def command(
     by_node: Annotated[
         bool, typer.Option("--by-node", help="With --precision, also the error of each node.")
     ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory", metavar="SIZE", help='Plan a training step within SIZE, as "8 GB".'
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
     ] = 1,
@@ -69,7 +78,8 @@ def command(
 
     Example: opdsl summary specs/fno_darcy.op --at x=64,y=64 --plan --nproc 4
     """
-    from opdsl.cli.files import open_graph
+    from opdsl.cli.files import open_checked
+    from opdsl.workflow.memory import plan_memory
     from opdsl.workflow.plans import (
         forecasts_of,
         kernel_timer,
@@ -86,22 +96,28 @@ def command(
     _refuse_alone("--by-node", "`--precision`", by_node and not precision)
     _refuse_alone("--nproc", "`--plan`", nproc is not None and not plan)
     _refuse_alone("--space", "`--nproc`", space is not None and nproc is None)
-    graph = open_graph(spec, model, sets)
+    _refuse_alone(
+        "--memory", "a resolution, as `--at x=64,y=64`", memory is not None and at is None
+    )
+    program = open_checked(spec, model, sets)
+    graph = program.graph
     sizes = resolution(graph, at) if at is not None else None
     model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
-    kernel_plan = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
-    processes = plan_processes(graph, sizes, batch, nproc, space) if nproc else None
+    kernel_plan = make_plan(graph, sizes, batch or 1, device, threads, timer) if plan else None
+    processes = plan_processes(graph, sizes, batch or 1, nproc, space) if nproc else None
     call_cost = measure_plan(graph, kernel_plan, timer) if kernel_plan and measure else None
     forecasts = forecasts_of(graph, kernel_plan, call_cost) if kernel_plan and call_cost else []
-    errors = precision_errors(graph, sizes, batch, device) if precision and sizes else []
-    nodes = node_precision_errors(graph, sizes, batch, device) if by_node and sizes else []
+    errors = precision_errors(graph, sizes, batch or 1, device) if precision and sizes else []
+    nodes = node_precision_errors(graph, sizes, batch or 1, device) if by_node and sizes else []
+    memory_plan = plan_memory(program, sizes, memory, batch, device) if memory and sizes else None
     if as_json:
         additions: dict[str, Any] = {"plan": _plan_json(kernel_plan)} if kernel_plan else {}
         additions |= {"processes": processes.to_json()} if processes else {}
         additions |= {"measured": _measured_json(call_cost, forecasts)} if call_cost else {}
         additions |= {"precisions": [asdict(x) for x in errors]} if errors else {}
         additions |= {"node_precisions": [asdict(x) for x in nodes]} if nodes else {}
+        additions |= {"memory": memory_plan.to_json()} if memory_plan else {}
         show_json(model_summary.to_json() | additions)
         return
     result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
@@ -115,6 +131,8 @@ def command(
         result("\n" + _precisions_text(errors))
     if nodes:
         result("\n" + node_errors_text(nodes, "fresh weights, random input"))
+    if memory_plan:
+        result("\n" + "\n".join(memory_plan.lines()))
 
 
 def _refuse_useless(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bool) -> None:

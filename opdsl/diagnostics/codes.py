@@ -225,6 +225,8 @@ CODES: dict[str, Code] = {
     "OP0820": Code("a block cannot be computed on parts of the grid", "not-shardable"),
     "OP0821": Code("an axis has fewer points than processes", "too-many-processes", Exit.USAGE),
     "OP0822": Code("there is no such axis to divide", "no-axis-to-divide", Exit.USAGE),
+    # checkpoints of several processes
+    "OP0840": Code("processes do not share the run folder", "separate-folders", Exit.FAILED),
     # multi-grid domain decomposition
     "OP0860": Code("the model cannot be divided into patches", "not-patchable", Exit.SPEC),
     "OP0861": Code("a block does not accept the channels of levels", "levels", Exit.SPEC),

@@ -28,7 +28,8 @@ def sum_gradients(parameters: Iterable[nn.Parameter], mesh: ProcessMesh) -> None
     """
     if mesh.world == 1:
         return
-    replicated, sharded = [], []
+    replicated: list[Tensor] = []
+    sharded: list[Tensor] = []
     for p in parameters:
         if not p.requires_grad:
             continue
@@ -54,7 +55,8 @@ def _sum(gradients: Sequence[Tensor], group: dist.ProcessGroup | None) -> None:
     for bucket, flat, work in under_way:
         assert work is not None  # it is asynchronous
         work.wait()
-        for x, total in zip(bucket, flat.split([_real(x).numel() for x in bucket]), strict=True):
+        parts = torch.split(flat, [_real(x).numel() for x in bucket])
+        for x, total in zip(bucket, parts, strict=True):
             _real(x).copy_(total.view_as(_real(x)))
 
 

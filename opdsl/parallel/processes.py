@@ -6,6 +6,7 @@ where several processes are there, and only then.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -16,17 +17,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.distributed import Store
+    from torch.distributed import Store  # type: ignore[attr-defined]  # torch does not list it
 
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up
 POLL = 0.2  # seconds between two looks at the store
+SLACK = 10.0  # seconds that torch may need beyond its own limit
 SECONDARY = 3.0  # seconds in which a process with an error of its own may speak first
 KEY = "opdsl/"
 
@@ -110,7 +112,7 @@ class Processes:
         with _lost_connections():
             dist.init_process_group(
                 backend,
-                store=dist.PrefixStore("torch", self.store),
+                store=dist.PrefixStore("torch", self.store),  # type: ignore[attr-defined]  # torch does not list it
                 rank=self.rank,
                 world_size=self.world,
                 timeout=EXCHANGE,
@@ -140,7 +142,10 @@ class Processes:
         if is_lost_connection(error):
             if FOLDER in os.environ:
                 return False  # the process that started this one sees which one is gone
-            time.sleep(SECONDARY)
+            try:
+                time.sleep(SECONDARY)
+            except BaseException:  # noqa: BLE001  torchrun ends the processes that are left
+                return False
         if not self._claim():
             return False
         if self._errors is not None:
@@ -261,18 +266,51 @@ def _store(rank: int, world: int, wait: float) -> Store:
 
     folder = os.environ.get(FOLDER)
     if folder is not None:
-        return dist.FileStore(str(Path(folder, "store")), world)
-    address, port = _address()
+        path = str(Path(folder, "store"))
+        return dist.FileStore(path, world)  # type: ignore[attr-defined]  # torch does not list it
     # torchrun serves the store itself; else the first process does
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    try:
-        return dist.TCPStore(
-            address, port, world, serves, timeout=timedelta(seconds=wait), wait_for_workers=False
-        )
-    except (dist.DistNetworkError, dist.DistStoreError, RuntimeError) as error:
-        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
-            raise _in_use(address, port) from error
-        raise _no_answer(address, port, wait) from error
+    address, port = _address()
+    results: list[Any] = []
+
+    def connect() -> None:
+        seconds = timedelta(seconds=wait)
+        try:
+            store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not list it
+                address, port, world, serves, timeout=seconds, wait_for_workers=False
+            )
+        except RuntimeError as error:
+            results.append(error)
+        else:
+            results.append(store)
+
+    # another program at the port may never answer, for which torch would wait without an end
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(2 * wait + SLACK)
+    if thread.is_alive():
+        atexit.register(_exit_at_once)
+    result = results[0] if results else None
+    if isinstance(result, RuntimeError) or result is None:
+        if "address already in use" in str(result).lower() or "EADDRINUSE" in str(result):
+            raise _in_use(address, port) from result
+        raise _no_answer(address, port, wait) from result
+    # the store of torchrun outlives the processes: keys of those before a restart are in it
+    prefix = f"restart-{restarts()}"
+    return dist.PrefixStore(prefix, result)  # type: ignore[attr-defined]  # torch does not list it
+
+
+def restarts() -> int:
+    """Return how often torchrun has started the processes again, after one was gone."""
+    return _number("TORCHELASTIC_RESTART_COUNT")
+
+
+def _exit_at_once() -> None:
+    """End this process as after OP0804, though a thread waits, which C++ would call a fault."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(CODES["OP0804"].exit)
 
 
 def _address() -> tuple[str, int]:

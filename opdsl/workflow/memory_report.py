@@ -39,7 +39,16 @@ class MemoryReport:
         """Return the plan as text, the head first."""
         device = "" if self.device != "cpu" else ", where no other memory can take tensors"
         head = f"memory  at most {memory(self.limit)}, batch {self.samples}, {self.device}{device}"
-        return [head, *self._attempts(), *self._segments(), self._state()]
+        return [head, *self._attempts(), *self._segments(), self._state(), *self._advice()]
+
+    def _advice(self) -> list[str]:
+        if self.planned.chosen is not None:
+            return []
+        return [f'  nothing fits: the least is `memory = "{_rounded_up(self._least.choice.peak)}"`']
+
+    @property
+    def _least(self) -> Attempt:
+        return min(self.planned.attempts, key=lambda x: x.choice.peak)
 
     def _attempts(self) -> list[str]:
         chosen = self.planned.chosen
@@ -48,9 +57,7 @@ class MemoryReport:
             verdict = "does not fit" if not x.fits else "chosen" if x is chosen else "fits"
             cost = f"{self._slower(x):+.0f} % time"
             name = measures(x)
-            rows.append(
-                f"  {name:<{WIDTH}}  {memory(x.choice.peak):>10}  {cost:>11}  {verdict}"
-            )
+            rows.append(f"  {name:<{WIDTH}}  {memory(x.choice.peak):>10}  {cost:>11}  {verdict}")
         return rows
 
     def _slower(self, x: Attempt) -> float:
@@ -106,7 +113,7 @@ class MemoryReport:
 
     def refusal(self) -> OpError:
         """Return the OP0850 for a step that fits by no measure."""
-        least = min(self.planned.attempts, key=lambda x: x.choice.peak)
+        least = self._least
         size = memory(least.choice.peak)
         message = f"a training step of `{self.model}` takes at least {size}"
         message += f", and `memory` allows {memory(self.limit)}"

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 
 from tests.e2e.command_line import TINY, TRAIN, process, start
@@ -159,12 +160,11 @@ def test_processes_with_other_programs_are_refused_by_one(quick):
 
 
 def test_processes_with_other_data_are_refused_by_one(quick):
-    import h5py
-
     (quick / "e.h5").write_bytes((quick / "d.h5").read_bytes())
     with h5py.File(quick / "e.h5", "r+") as file:
-        field = next(x for x in file.values() if isinstance(x, h5py.Dataset) and x.ndim > 2)
-        field[0] = field[0] + 1
+        fields = []
+        file.visititems(lambda _, x: fields.append(x) if getattr(x, "ndim", 0) > 2 else None)
+        fields[0][0] = fields[0][0] + 1
     for name, path in (("a", "d.h5"), ("b", "e.h5")):
         (quick / name).mkdir()
         (quick / name / "d.h5").write_bytes((quick / path).read_bytes())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from opdsl.train.config.section import nothing
+from opdsl.train.config.section import FREE, nothing
 
 UNITS = {"B": 1} | {f"{x}B": 1000**i for i, x in enumerate("kMGT", 1)}
 UNITS |= {"KB": 1000} | {f"{x}iB": 1024**i for i, x in enumerate("KMGT", 1)}
@@ -36,8 +36,5 @@ def _limit(value: Any) -> Any:
     return nothing(value)
 
 
-MemoryLimit = Annotated[
-    str | None,
-    BeforeValidator(_limit),
-    Field(json_schema_extra={"resume": "free", "words": EXAMPLE}),
-]
+Size = Annotated[str, Field(json_schema_extra={"words": EXAMPLE})]
+MemoryLimit = Annotated[Size | None, BeforeValidator(_limit), FREE]

@@ -161,7 +161,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             program or other data; OP0629 a setting must not change; OP0630 out of memory; OP0670,
             OP0671 statistics or maps do not suit the samples; OP0730 a path names no weight; OP0731
             a setting needs validation data; OP0740 a callback cannot be called; OP0741 a callback
-            raised an exception.
+            raised an exception; OP0840 the folder is another one for some processes.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
     hooks = Callbacks(checked_callbacks(callbacks), first=mesh.writes)

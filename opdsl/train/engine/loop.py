@@ -5,7 +5,7 @@ the states of module, optimizer, scaler and random generators.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,14 +19,7 @@ from opdsl.parallel.agreement import all_do, first_does, largest
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.changes import (
     Change,
-    as_flat,
-    between,
-    flat,
-    refuse_fewer_epochs,
-    refuse_fixed,
-    write_changes,
 )
-from opdsl.train.config.optimization import Schedule
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.callbacks import (
@@ -39,19 +32,18 @@ from opdsl.train.engine.callbacks import (
 from opdsl.train.engine.failures import cure, diverged, too_large
 from opdsl.train.engine.forward.symmetries import RandomSymmetries
 from opdsl.train.engine.loader import Batch, DeviceLoader
-from opdsl.train.engine.order import permutation
+from opdsl.train.engine.order import StepPart, on_device, permutation
 from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.rates import Rate, stopped
 from opdsl.train.engine.signals import Interrupted, SignalWatch
 from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.engine.train_state import (
     RunPosition,
+    begin_log,
     capture,
-    changed_versions,
     layouts_of,
-    parameter_count,
-    refuse_other,
-    restore,
+    plan_of,
+    resumed,
     weights_state,
 )
 from opdsl.train.engine.weights.mode_growth import count_gradient, grow, limit_modes
@@ -60,24 +52,9 @@ from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
-from opdsl.train.run.listener import Listener, RunPlan
+from opdsl.train.run.listener import Listener
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, score
 from opdsl.train.run.saving import Checkpoints, SaveResult
-
-
-@dataclass(frozen=True, slots=True)
-class StepPart:
-    """The samples of a batch, and of them those of this process.
-
-    Attributes:
-        rows: the indices of all samples of the batch.
-        own: those of this process.
-        counts: whether they count; see `Batch`.
-    """
-
-    rows: torch.Tensor
-    own: torch.Tensor
-    counts: bool
 
 
 @dataclass(slots=True)
@@ -126,70 +103,31 @@ class Training:
             self.note("the folder holds no checkpoint: the run begins anew")
         if self.at.planned is None:
             self.at.planned = self.settings.schedule.epochs
-        self.history, torn = first_does(self.mesh, self._history)
+        begin = partial(begin_log, self.metrics_log, self.changes, self.at.epoch)
+        self.history, torn = first_does(self.mesh, begin)
         if torn:
             self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
-        plan = self._plan()
+        plan = plan_of(self.train_step, self.at, self.settings, self.rate.steps, self.loader.size)
+        plan = replace(plan, choice=self.choice, memory=self.memory)
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
-        parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
-
-    def _history(self) -> tuple[list[MetricsRow], int]:
-        """Write the changes of settings; return the rows that stay, and the damaged lines."""
-        try:
-            write_changes(self.store.run, self.changes)
-            return self.metrics_log.keep_until(self.at.epoch)
-        except OSError as error:
-            path, message = str(self.metrics_log.path), f"the metrics cannot be written: {error}"
-            raise fault("OP0625", message, file=path) from error
+        parts = step.module, step.normaliser, step.optimizer, self.history, self.note
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
-        run, after = self.store.run, as_flat(self.settings)
+        run, data = self.store.run, (self.fingerprint, self.valid_fingerprint)
+        step, settings = self.train_step, self.settings
+        self.at, notes = resumed(state, step, settings, self.rate, self.meta, data, run)
         with malformed(run):
-            before = flat(state["settings"])
-            refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
-            refuse_fixed(before, after, run)
-        with malformed(run):
-            at = self.at = restore(state, self.train_step, self.settings, run)
-            stored = states_of(state)
-            refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
-            versions = tuple(changed_versions(state, self.meta))
-            epoch = at.step // self.rate.steps
-            new = tuple(between(before, after, at.step, epoch, self._rates(before)))
-            at.changes.extend(x.data() for x in new)
-        strangers = self.callbacks.restore(stored)
-        for text in (*versions, *map(str, new), *([strangers] if strangers else [])):
+            strangers = self.callbacks.restore(states_of(state))
+        for text in filter(None, (*notes, strangers)):
             self.note(text)
 
     @property
     def changes(self) -> list[Change]:
         """The settings that changed while the run went on."""
         return [Change.of(x) for x in self.at.changes]
-
-    def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-        """Return the next rate before and after a change, by each setting that it depends on."""
-        keys = [k for k in Schedule.model_fields if f"schedule.{k}" in before]  # fewer in old runs
-        schedule = {k: before[f"schedule.{k}"] for k in keys}
-        old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
-        rates = old(self.at.step), self.rate(self.at.step)
-        keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
-        return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
-
-    def _plan(self) -> RunPlan:
-        policy = self.train_step.policy
-        return RunPlan(
-            epochs=self.settings.schedule.epochs,
-            first_epoch=self.at.epoch + 1,
-            steps=self.rate.steps,
-            samples=self.loader.size,
-            choice=self.choice,
-            device=str(policy.device),
-            precision=policy.name,
-            parameters=parameter_count(self.train_step.module),
-            memory=self.memory,
-        )
 
     # ----------------------------------------------------------------------------------- the loop
 
@@ -201,8 +139,8 @@ class Training:
             self.callbacks.silence(failure)
             if self.at.position:
                 self.at.seconds = time.perf_counter() - self.clock
-            run = self.store.run
-            error = stopped_by(failure, self.at.step, saved=self.save(wait=True), run=run)
+            saved = self.save(wait=True)
+            error = stopped_by(failure, self.at.step, saved=saved, run=self.store.run)
             raise error from failure.__cause__
         except BaseException as error:
             for text in self.callbacks.failed(error):
@@ -253,7 +191,7 @@ class Training:
         order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
         accumulate = self.settings.accumulate
         rest = torch.split(order, self.settings.batch)[self.at.position * accumulate :]
-        parts = [StepPart(x, *self.loader.own_part(x, self.mesh)) for x in rest]
+        parts = [StepPart.of(x, self.loader, self.mesh) for x in rest]
         loaded = self.batches([x.own for x in parts])
         for i in range(0, len(parts), accumulate):
             some = parts[i : i + accumulate]
@@ -336,9 +274,9 @@ class Training:
         self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         self._call("on_step", step_result)
-        steps = self.settings.checkpoint.steps
         if self.mesh.world == 1:
             self._stop_on_signal()
+        steps = settings.checkpoint.steps
         if steps and self.at.step % steps == 0:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
@@ -346,11 +284,7 @@ class Training:
     def _batches(self, parts: Sequence[StepPart], loaded: Sequence[LoadedBatch]) -> list[Batch]:
         """Move the samples of a step to the device, transformed by symmetries and callbacks."""
         random = RandomSymmetries(self.symmetries, self.settings.seed)
-        transform = random.of_step(self.at.step)
-        batches = [
-            self.loader.on_device(x.own, some, transform, counts=x.counts)
-            for x, some in zip(parts, loaded, strict=True)
-        ]
+        batches = on_device(self.loader, parts, loaded, random.of_step(self.at.step))
         if not self.callbacks.see_batches:
             return batches
 
@@ -378,16 +312,10 @@ class Training:
         every, epochs = self.settings.eval.every, self.settings.schedule.epochs
         due = number % every == 0 or number >= epochs or self.stopped is not None
         metrics = self._validate() if due else None
-        row: MetricsRow = {
-            "epoch": number,
-            "step": at.step,
-            "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
-            "train_loss": None,
-            "valid": metrics.to_json() if metrics else None,
-            "seconds": round(time.perf_counter() - self.clock, 3),
-            "skipped": at.skipped,
-        }
-        return row | at.means() | self.train_step.record()
+        rate = self.rate(max(0, at.step - 1)) if at.rate is None else at.rate
+        row = at.row(rate, time.perf_counter() - self.clock)
+        row["valid"] = metrics.to_json() if metrics else None
+        return row | self.train_step.record()
 
     def _validate(self) -> Metrics | None:
         step, batch = self.train_step, self.settings.batch

@@ -5,7 +5,9 @@ The step counts from 0 over the whole run, and skipped steps count. Every law is
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from opdsl.train.config.optimization import Schedule
 from opdsl.train.config.schema import Settings
@@ -150,3 +152,21 @@ class Plateau:
         if self.patience.waited > schedule.patience:
             self.factor = max(self.factor * schedule.gamma, schedule.final)
             self.cooling, self.patience.waited = schedule.cooldown, 0
+
+
+def rates_of_change(
+    before: Mapping[str, Any], now: Rate, step: int
+) -> dict[str, tuple[float, float]]:
+    """Return the next rate before and after a change, by each setting that it depends on.
+
+    Args:
+        before: the settings up to now, by their dotted names.
+        now: the rate from now on.
+        step: the next step.
+    """
+    keys = [k for k in Schedule.model_fields if f"schedule.{k}" in before]  # fewer in old runs
+    schedule = {k: before[f"schedule.{k}"] for k in keys}
+    old = Rate(Schedule(**schedule), before["optimizer.lr"], now.steps)
+    rates = old(step), now(step)
+    names = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
+    return dict.fromkeys(names, rates) if rates[0] != rates[1] else {}

@@ -4,7 +4,7 @@ Constants are not here: the order of samples and the learning rate are functions
 epoch and step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.train.config.changes import (
+    Change,
+    as_flat,
+    between,
+    flat,
+    refuse_fewer_epochs,
+    refuse_fixed,
+    write_changes,
+)
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.randomness import random_state, restore_random_state
-from opdsl.train.engine.rates import Patience, Plateau
+from opdsl.train.engine.rates import Patience, Plateau, Rate, rates_of_change
 from opdsl.train.engine.step import StepResult, TrainStep
-from opdsl.train.run.checkpoint import FORMAT, State
-from opdsl.train.run.metrics_log import MetricsRow
+from opdsl.train.run.checkpoint import FORMAT, State, malformed
+from opdsl.train.run.listener import RunPlan
+from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
 from opdsl.train.run.saving import Layouts
 from opdsl.train.run.sharded.layout import StatePath
 
@@ -92,6 +102,19 @@ class RunPosition:
         self.norm_sum, self.norm_count = self.norm_sum + result.norm, self.norm_count + 1
         self.bad = 0
 
+    def row(self, rate: float, seconds: float) -> MetricsRow:
+        """Return the row of metrics.jsonl for the epoch that ends, without validation errors."""
+        row: MetricsRow = {
+            "epoch": self.epoch + 1,
+            "step": self.step,
+            "lr": rate,
+            "train_loss": None,
+            "valid": None,
+            "seconds": round(seconds, 3),
+            "skipped": self.skipped,
+        }
+        return row | self.means()
+
     def means(self) -> MetricsRow:
         """Return the means over the epoch, for its row of metrics.jsonl."""
         row: MetricsRow = {}
@@ -122,6 +145,44 @@ class RunPosition:
         self.position, self.skipped, self.seconds = 0, 0, 0.0
         self.loss_sum, self.loss_count, self.term_sums = 0.0, 0, {}
         self.norm_sum, self.norm_count = 0.0, 0
+
+
+def plan_of(
+    train_step: TrainStep, at: RunPosition, settings: Settings, steps: int, samples: int
+) -> RunPlan:
+    """Describe size and device of a run.
+
+    Args:
+        train_step, at, settings: of the run.
+        steps: in an epoch.
+        samples: for training.
+    """
+    return RunPlan(
+        epochs=settings.schedule.epochs,
+        first_epoch=at.epoch + 1,
+        steps=steps,
+        samples=samples,
+        choice="",
+        device=str(train_step.policy.device),
+        precision=train_step.policy.name,
+        parameters=parameter_count(train_step.module),
+    )
+
+
+def begin_log(
+    log: MetricsLog, changes: Sequence[Change], epoch: int
+) -> tuple[list[MetricsRow], int]:
+    """Write the changes of settings; return the rows up to an epoch, and the damaged lines.
+
+    Raises:
+        OpError: OP0625, the disk refuses.
+    """
+    try:
+        write_changes(log.path.parent, list(changes))
+        return log.keep_until(epoch)
+    except OSError as error:
+        message = f"the metrics cannot be written: {error}"
+        raise fault("OP0625", message, file=str(log.path)) from error
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -220,6 +281,45 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
         position.planned = state["settings"]["schedule"]["epochs"]
     _refuse_no_counts(position)
     return position
+
+
+def resumed(
+    state: State,
+    train_step: TrainStep,
+    settings: Settings,
+    rate: Rate,
+    meta: Mapping[str, str],
+    data: tuple[str, str | None],
+    run: Path,
+) -> tuple[RunPosition, list[str]]:
+    """Restore a state in a run that goes on, whose settings may have changed.
+
+    Args:
+        state: of `weights_state` and `capture`.
+        train_step: receives weights and moments.
+        settings, rate, meta: of the run from now on.
+        data: fingerprints of the training and the validation data.
+        run: the folder, for messages.
+
+    Returns:
+        The position, with the changes of settings, and messages about them.
+
+    Raises:
+        OpError: OP0621, the state has other content; OP0626, another program or other data; OP0629,
+            a setting must not change.
+    """
+    after = as_flat(settings)
+    with malformed(run):
+        before = flat(state["settings"])
+        refuse_other(state, meta, *data, run)
+        refuse_fixed(before, after, run)
+    with malformed(run):
+        at = restore(state, train_step, settings, run)
+        refuse_fewer_epochs(settings.schedule.epochs, at.epoch, at.position, run)
+        rates = rates_of_change(before, rate, at.step)
+        new = tuple(between(before, after, at.step, at.step // rate.steps, rates))
+        at.changes.extend(x.data() for x in new)
+        return at, [*changed_versions(state, meta), *map(str, new)]
 
 
 def _refuse_no_counts(at: RunPosition) -> None:

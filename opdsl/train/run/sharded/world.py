@@ -38,6 +38,7 @@ from opdsl.train.run.checkpoint import (
 from opdsl.train.run.saving import Layouts, SaveResult, undivided
 from opdsl.train.run.sharded.files import sha256_of
 from opdsl.train.run.sharded.layout import LayoutError, StatePath, StoredTensor
+from opdsl.train.run.sharded.shared_folder import refuse_separate_folders
 from opdsl.train.run.sharded.storage import ShardReader, ShardWriter
 from opdsl.train.run.sharded.whole import READ_ERRORS, insert, tensors_of
 
@@ -70,8 +71,14 @@ class WorldCheckpoints:
 
     @classmethod
     def of(cls, store: CheckpointStore) -> WorldCheckpoints:
-        """Return those of the processes of torch's default group; all of them call it."""
-        return cls(store, dist.new_group(backend="gloo"))
+        """Return those of the processes of torch's default group; all of them call it.
+
+        Raises:
+            OpError: OP0840, the run folder is another one for some processes.
+        """
+        group = dist.new_group(backend="gloo")
+        refuse_separate_folders(store.run, group)
+        return cls(store, group)
 
     @property
     def rank(self) -> int:

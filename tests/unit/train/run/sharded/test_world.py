@@ -253,3 +253,28 @@ def test_a_flipped_bit_in_one_shard_makes_all_processes_take_the_one_before(tmp_
     assert CheckpointStore(tmp_path).load()["step"] == 3
     flip(before / "state.pt")
     assert [x[0] for x in run_world(2, load_noted, str(tmp_path))] == ["OP0621"] * 2
+
+
+# --------------------------------------------------------------------------------------- folders
+
+
+def check_folder(folder, subfolder):
+    run = Path(folder, subfolder.replace("RANK", str(dist.get_rank())))
+    run.mkdir(exist_ok=True)
+    dist.barrier()
+    try:
+        WorldCheckpoints.of(CheckpointStore(run))
+    except OpError as error:
+        return error.diagnostics[0].code, error.diagnostics[0].message
+    return [x.name for x in run.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("subfolder", "result"),
+    [
+        ("run", []),
+        ("run-RANK", ("OP0840", "the run folder of process 0 is not that of process 1")),
+    ],
+)
+def test_processes_with_folders_of_their_own_are_refused(tmp_path, subfolder, result):
+    assert run_world(2, check_folder, str(tmp_path), subfolder) == [result] * 2
