@@ -12,7 +12,7 @@ def _axes(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-Space = Annotated[
+SpaceParts = Annotated[
     AtLeastOne
     | Annotated[Literal["auto"], Field(json_schema_extra={"words": "auto"})]
     | dict[str, AtLeastOne],
@@ -24,7 +24,7 @@ Space = Annotated[
         }
     ),
 ]
-Strategy = Annotated[Literal["ddp", "fsdp"], Field(json_schema_extra={"resume": "free"})]
+SharingStrategy = Annotated[Literal["ddp", "fsdp"], Field(json_schema_extra={"resume": "free"})]
 
 
 class Parallel(Section):
@@ -40,8 +40,8 @@ class Parallel(Section):
             axis, `auto`, or the parts of each axis: `space { x = 2 }`.
     """
 
-    strategy: Strategy = "ddp"
-    space: Space = 1
+    strategy: SharingStrategy = "ddp"
+    space: SpaceParts = 1
 
     @property
     def space_count(self) -> int | None:

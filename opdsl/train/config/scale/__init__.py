@@ -1,0 +1,1 @@
+"""Settings of runs that are larger than a process or a device."""
