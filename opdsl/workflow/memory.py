@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
-from opdsl.train.config.scale.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.workflow.errors import ArgumentError
 from opdsl.workflow.programs.program import Program, resolve_settings
 

@@ -29,9 +29,8 @@ from opdsl.train.config.optimization import (
     WeightGroups,
     WeightPaths,
 )
-from opdsl.train.config.scale.memory_limit import MemoryLimit
-from opdsl.train.config.scale.parallel_section import Parallel
-from opdsl.train.config.scale.patches_section import Patches
+from opdsl.train.config.parallel_and_memory import MemoryLimit, Parallel
+from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,
     FREE,

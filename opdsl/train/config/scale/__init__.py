@@ -1,1 +1,0 @@
-"""Settings of runs that are larger than a process or a device."""
