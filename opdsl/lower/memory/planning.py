@@ -38,7 +38,7 @@ class PlannedMemory:
         return next((x for x in self.attempts if x.fits), None)
 
 
-def plan_step(  # noqa: PLR0913  a step has as many sizes
+def plan_step(
     module: OperatorModule,
     trial: Trial,
     state: StateBytes,
