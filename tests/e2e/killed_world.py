@@ -3,7 +3,8 @@
 killed_world.py FOLDER kill COUNT SEED STRATEGY    kill -9 of one process, then go on
 killed_world.py FOLDER term COUNT SEED STRATEGY    SIGTERM to one or all, then go on
 
-Prints as lines of JSON what a run left that nothing disturbed, then what the others left. torch is imported once: each
+Prints as lines of JSON what a run left that nothing disturbed, then what the others left. torch is
+imported once: each
 process is a fork, with the environment that `opdsl train --nproc` gives it.
 """
 
@@ -68,7 +69,7 @@ def main():
         print(json.dumps(trial(moments, duration)), flush=True)  # noqa: T201  as above
 
 
-def write_case(strategy, epochs=8):
+def write_case(strategy, epochs=5):
     """Write program and data into the working folder."""
     text = TINY + TRAIN.replace("STRATEGY", strategy).replace("epochs = 5", f"epochs = {epochs}")
     Path("tiny.op").write_text(text)
