@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch.distributed import Store  # type: ignore[attr-defined]  # torch does not list it
+
+T = TypeVar("T")
 
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up
@@ -185,30 +187,28 @@ class Processes:
                     raise _not_arrived(missing, self.world, wait)
                 time.sleep(min(POLL, wait / 10))
 
-    def result_of_first(self, function: Callable[[], Any]) -> Any:
-        """Return the plain result of a function that the first process calls; others wait for it.
+    def first_finishes(self, function: Callable[[], T]) -> T | None:
+        """Call a function in the first process, and return its result there; others wait for it.
 
         Waiting has no end, since the first process may measure and draw for hours.
         """
-        import pickle
-
         assert self.store is not None
-        key = f"{KEY}result"
+        key = f"{KEY}finished"
         if self.rank == 0:
-            value = b""
+            done = False
             try:
                 result = function()
-                value = pickle.dumps(result)
+                done = True
             finally:
-                self.store.set(key, value.hex() or "-")
+                self.store.set(key, "done" if done else "failed")
             return result
         with _lost_connections():
             while not self.store.check([key]):
                 time.sleep(POLL)
             text = self.store.get(key).decode()
-        if text == "-":
+        if text != "done":
             raise ConnectionError("the first process failed")
-        return pickle.loads(bytes.fromhex(text))  # noqa: S301  from a process of this run
+        return None
 
 
 def is_lost_connection(error: BaseException) -> bool:

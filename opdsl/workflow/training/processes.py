@@ -18,6 +18,7 @@ from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.ir.sharding.choice import resolve_space
 from opdsl.lower.module import OperatorModule
+from opdsl.lower.patches.patched import PatchedModule
 from opdsl.lower.sharded.running import shard
 from opdsl.parallel.agreement import gathered_by_rank
 from opdsl.parallel.mesh import ALONE, ProcessMesh
@@ -27,7 +28,6 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
 from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.workflow.datasets.reading.streamed import AnySamples
-from opdsl.workflow.programs.patches import patch_at
 
 Facts = Mapping[str, str]
 
@@ -173,23 +173,26 @@ def divide_grids(
 ) -> None:
     """Let the processes that share a sample compute the module together, if there are several.
 
+    With `patches` each has some of the patches, otherwise a part of an axis.
+
     Args:
         module: of the run.
-        graph: of the program; with `patches` the module has another one.
+        graph: of the program.
         settings: of the run.
         mesh: the processes.
         train: the training samples, for whose grid the axis is chosen.
 
     Raises:
-        OpError: OP0820, OP0821, OP0822, the grids cannot be divided so; in all processes.
+        OpError: OP0820, OP0821, OP0822, the grids cannot be divided so, OP0864, there are more
+            processes than patches; in all processes.
     """
     if mesh.space == 1 or module.sharding is not None:
+        return
+    if isinstance(module, PatchedModule):
+        module.share(mesh)
         return
     space = settings.parallel.space
     _, axis = resolve_space(module.graph, space, mesh.world, settings.batch)
     sharding = shard(module, mesh, axis).sharding
     assert sharding is not None  # there are several processes along "space"
-    sizes = sizes_at(graph, train.resolution)
-    if (on_patch := patch_at(graph, settings, sizes)) is not None:
-        sizes = on_patch[1]
-    sharding.plan(sizes, settings.batch, torch.float32)
+    sharding.plan(sizes_at(graph, train.resolution), settings.batch, torch.float32)
