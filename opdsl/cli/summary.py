@@ -96,7 +96,9 @@ def command(
     _refuse_alone("--by-node", "`--precision`", by_node and not precision)
     _refuse_alone("--nproc", "`--plan`", nproc is not None and not plan)
     _refuse_alone("--space", "`--nproc`", space is not None and nproc is None)
-    _refuse_alone("--memory", "a resolution, as `--at x=64,y=64`", memory is not None and at is None)
+    _refuse_alone(
+        "--memory", "a resolution, as `--at x=64,y=64`", memory is not None and at is None
+    )
     program = open_checked(spec, model, sets)
     graph = program.graph
     sizes = resolution(graph, at) if at is not None else None

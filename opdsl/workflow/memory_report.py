@@ -57,9 +57,7 @@ class MemoryReport:
             verdict = "does not fit" if not x.fits else "chosen" if x is chosen else "fits"
             cost = f"{self._slower(x):+.0f} % time"
             name = measures(x)
-            rows.append(
-                f"  {name:<{WIDTH}}  {memory(x.choice.peak):>10}  {cost:>11}  {verdict}"
-            )
+            rows.append(f"  {name:<{WIDTH}}  {memory(x.choice.peak):>10}  {cost:>11}  {verdict}")
         return rows
 
     def _slower(self, x: Attempt) -> float:

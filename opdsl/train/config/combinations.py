@@ -23,6 +23,9 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     if settings.memory and settings.recompute:
         message = "`recompute` with `memory`, which chooses what is computed again"
         yield "recompute", message, "leave one of them out"
+    if settings.memory is not None and settings.patches.used:
+        message = "`memory` with `patches`: a plan is one of a step on the whole grid"
+        yield "memory", message, "leave `memory` out, and lower `patches.at_once`"
     if settings.band.of and settings.freeze:
         message = "`freeze` with `band`: a band trains the output of its width only"
         yield "freeze", message, "leave `freeze` out"

@@ -127,7 +127,8 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
         whole = [batch] if isinstance(batch, Batch) else batch
-        batches = [part for x in whole for part in micro_batches(x, self.parts)]
+        always = self.mesh.data > 1
+        batches = [y for x in whole for y in micro_batches(x, self.parts, always=always)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, _Moment(step, epoch, samples))
         if self.average and result.moved:
