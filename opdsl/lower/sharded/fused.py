@@ -14,15 +14,17 @@ from torch import Tensor
 
 from opdsl.lower.fuse.running import Fused, layer_of_stage
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis
-from opdsl.lower.sharded.site import Site
-from opdsl.lower.sharded.spectral import Expansion, convolve, fourier_expansion
+from opdsl.lower.sharded.site import NodeSite
+from opdsl.lower.sharded.spectral import ModeExpansion, convolve, fourier_expansion
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.spectral.conv import SpectralConv
 
 KERNEL_AXES = 2  # that the kernels transform at most
 
 
-def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor], Tensor] | None:
+def fused_on_parts(
+    fused: Fused, sites: Mapping[str, NodeSite]
+) -> Callable[[Tensor], Tensor] | None:
     """Return how a fusion runs on parts; None: its nodes run one after the other.
 
     Args:
@@ -39,7 +41,9 @@ def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor]
     return (lambda u: _fourier_layer(fused, conv, site, u, inner)) if inner > 0 else None
 
 
-def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inner: int) -> Tensor:
+def _fourier_layer(
+    fused: Fused, conv: SpectralConv, site: NodeSite, u: Tensor, inner: int
+) -> Tensor:
     """Compute a Fourier layer whose last `inner` axes the kernels transform."""
     bands, grid = conv.bands(), u.shape[:-1]
     outer = len(bands) - inner
@@ -49,7 +53,7 @@ def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inne
         """Convolve along the other axes: complex (samples and points, modes, c)."""
         how = fourier_expansion(conv, z.real, site.grids[0])
         done = tuple(_Coefficients() for _ in counts)
-        how = Expansion(
+        how = ModeExpansion(
             (*(_full(x) for x in bands[:outer]), *done), None, how.matrices, how.diagonal
         )
         z = z.reshape(*grid[: outer + 1], *counts, z.shape[-1])

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class NodeSite:
     """A node in a sharded call.
 
     Attributes:
@@ -71,4 +71,4 @@ def by_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
     return next(table[x] for x in type(module).__mro__ if x in table)
 
 
-Handler = Callable[[Site, nn.Module, Sequence[Tensor], StepArguments], Tensor]
+Handler = Callable[[NodeSite, nn.Module, Sequence[Tensor], StepArguments], Tensor]
