@@ -23,6 +23,9 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     if settings.memory and settings.recompute:
         message = "`recompute` with `memory`, which chooses what is computed again"
         yield "recompute", message, "leave one of them out"
+    if settings.memory and settings.patches.used:
+        message = "`memory` with `patches`, of which a step computes few at once"
+        yield "memory", message, "leave `memory` out, and set `patches.at_once`"
     if settings.band.of and settings.freeze:
         message = "`freeze` with `band`: a band trains the output of its width only"
         yield "freeze", message, "leave `freeze` out"
