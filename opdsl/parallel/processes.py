@@ -6,6 +6,7 @@ where several processes are there, and only then.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up
 POLL = 0.2  # seconds between two looks at the store
+SLACK = 10.0  # seconds that torch may need beyond its own limit
 SECONDARY = 3.0  # seconds in which a process with an error of its own may speak first
 KEY = "opdsl/"
 
@@ -285,7 +287,9 @@ def _store(rank: int, world: int, wait: float) -> Store:
     # another program at the port may never answer, for which torch would wait without an end
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(2 * wait)
+    thread.join(2 * wait + SLACK)
+    if thread.is_alive():
+        atexit.register(_exit_at_once)
     result = results[0] if results else None
     if isinstance(result, RuntimeError) or result is None:
         if "address already in use" in str(result).lower() or "EADDRINUSE" in str(result):
@@ -299,6 +303,14 @@ def _store(rank: int, world: int, wait: float) -> Store:
 def restarts() -> int:
     """Return how often torchrun has started the processes again, after one was gone."""
     return _number("TORCHELASTIC_RESTART_COUNT")
+
+
+def _exit_at_once() -> None:
+    """End this process as after OP0804, though a thread waits, which C++ would call a fault."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(CODES["OP0804"].exit)
 
 
 def _address() -> tuple[str, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opdsl.ir.graph import Graph
 from opdsl.workflow.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from opdsl.ir.sharding.plan import ShardingPlan
     from opdsl.lower.plan.measure import CallCost
     from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
@@ -81,7 +82,30 @@ def plan_processes(
         raise ArgumentError(f"{processes} processes cannot be divided into groups of {ranks}")
     samples = -(-batch * ranks // processes)
     plan = plan_sharding(graph, ranks, axis, sizes or least, samples)
-    return SpacePlan.of(plan, processes)
+    return SpacePlan.of(plan, processes, _fused_on_parts(plan))
+
+
+def _fused_on_parts(plan: ShardingPlan) -> Iterator[tuple[str, ...]]:
+    """Yield the nodes of each subgraph that runs as one operation on a CPU.
+
+    On parts only those with exponentials on grids do, and their kernels transform the axes behind
+    the divided one; see `opdsl.lower.sharded.fused`.
+    """
+    from opdsl.lower.fuse import fusions
+    from opdsl.lower.plan.planner import plan_kernels
+
+    chosen = plan_kernels(plan.graph, plan.sizes, plan.batch, dtype=plan.dtype).fused
+    for fusion in fusions(plan.graph):
+        nodes = [plan.nodes[x] for x in fusion.nodes]
+        spectral = [x for x in nodes if x.rule.kind == "spectral"]
+        on_parts = all(
+            x.layout.axis != len(x.rule.counts) - 1
+            and (x.rule.width, x.rule.terms) == (2, 1)
+            and plan.graph.spaces[x.path].domain.regular
+            for x in spectral
+        )
+        if fusion.end in chosen and (plan.ranks == 1 or on_parts):
+            yield fusion.nodes
 
 
 def measure_plan(graph: Graph, plan: KernelPlan, timer: Timer | None) -> CallCost:

@@ -78,6 +78,7 @@ class PatchedModule(OperatorModule):
         self.constant_values = set[int]()
         self.calls = {}
         self.timer = self.recomputed = self.latest = self.fuse = self.force_kernel = None
+        self.planned_batch = self.sharding = None
         self.node_precision, self.mix = {}, PrecisionMix()
         self.source_modules = {x.path: x.block.lower() for x in source_nodes(graph, self.domain)}
         children(self).update(children(inner))
@@ -145,6 +146,7 @@ class PatchedModule(OperatorModule):
         (inner,) = self._inner
         inner.training, inner.fuse, inner.force_kernel = self.training, self.fuse, self.force_kernel
         inner.mix, inner.recomputed = self.mix, self.recomputed
+        inner.planned_batch = self.planned_batch
         if inner.timer is not self.timer:
             inner.timer = self.timer
             inner.calls.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import cast
 
@@ -105,7 +104,10 @@ def _on_window(module: nn.Module, axis: int, n: int, width: int) -> nn.Module:
     """Return the stencil for a window that keeps the spacing of n points on the whole axis."""
     if isinstance(module, Conv):
         return module
-    result = cast("DifferenceConv | DiscoConv", copy.copy(module))  # shares the weights
+    # a copy that shares the weights, of the class itself: those that FSDP makes cannot be copied
+    kind = DiscoConv if isinstance(module, DiscoConv) else DifferenceConv
+    result = cast("DifferenceConv | DiscoConv", kind.__new__(kind))
+    vars(result).update(vars(module))
     sampling, lengths = result.samplings[axis], list(result.lengths)
     lengths[axis] *= spacings(sampling, width) / spacings(sampling, n)
     result.lengths = tuple(lengths)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments, own_forward
+from opdsl.lower.sharded.site import Site, StepArguments, by_class, own_forward
 from opdsl.nn.layers.attention import Attention
 from opdsl.nn.layers.codomain_attention import CodomainAttention
 from opdsl.nn.layers.integral import GridIntegral, SphereIntegral
@@ -25,7 +25,7 @@ from opdsl.parallel.exchanges import SpaceGroup, all_gather, all_reduce
 
 def reduce(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
     """Run a block that needs sums over the whole grid, a key of `REDUCTIONS`."""
-    return REDUCTIONS[type(module)](site, module, *inputs)
+    return by_class(REDUCTIONS, module)(site, module, *inputs)
 
 
 def gather(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:

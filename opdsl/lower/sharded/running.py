@@ -7,7 +7,7 @@ weight is the sum of those of all processes, and the gradient of an input is who
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -150,11 +150,9 @@ class ShardedStep:
             assert axis is not None, "the result of a source is sharded"
             return narrow(whole, axis + 1, site.space.own(site.result_points))
         module, handler = site.step.module, HANDLERS[kind]
-        if not isinstance(module, GroupedLayer):
-            return _within_hooks(module, handler, site, inputs, more)
-        grouped = [groups_to_batch(x, module.copies) for x in inputs]
-        y = _within_hooks(module.each, handler, site, grouped, more)
-        return batch_to_groups(y, module.copies)
+        if handler in {_local, channels}:  # they call the module
+            return handler(site, module, inputs, more)
+        return _within_hooks(module, lambda *own: _grouped(site, handler, own, more), inputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,19 +205,24 @@ class ShardedCall:
         return whole_result(x, self.space, layout.axis + 1, n)
 
 
+def _grouped(site: Site, handler: Handler, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
+    """Run a handler for the layer of a module, on each group of channels if it has several."""
+    module = site.step.module
+    if not isinstance(module, GroupedLayer):
+        return handler(site, module, inputs, more)
+    groups = [groups_to_batch(x, module.copies) for x in inputs]
+    return batch_to_groups(handler(site, module.each, groups, more), module.copies)
+
+
 def _within_hooks(
-    module: nn.Module, handler: Handler, site: Site, inputs: Sequence[Tensor], more: StepArguments
+    module: nn.Module, forward: Callable[..., Tensor], inputs: Sequence[Tensor]
 ) -> Tensor:
-    """Run a handler in place of the forward pass of a module that has hooks.
+    """Run a function in place of the forward pass of a module, within its hooks.
 
     FSDP makes weights whole in such hooks, and divides them again.
     """
-    if handler in {_local, channels} or not module._forward_pre_hooks:  # noqa: SLF001  no public name
-        return handler(site, module, inputs, more)  # it calls the module, or there are no hooks
-
-    def forward(*own: Tensor) -> Tensor:
-        return handler(site, module, own, more)
-
+    if not module._forward_pre_hooks:  # noqa: SLF001  no public name
+        return forward(*inputs)
     module.forward = forward
     try:
         return cast("Tensor", module(*inputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from opdsl.lower.steps import NodeStep
 from opdsl.parallel.exchanges import SpaceGroup
 
 StepArguments = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,11 @@ class Site:
 def own_forward(module: nn.Module, *inputs: Any) -> Tensor:
     """Run the forward pass of the class of a module, which a handler replaces, without hooks."""
     return cast("Tensor", type(module).forward(module, *inputs))
+
+
+def by_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
+    """Return the entry for the class of a module, or for a class that it extends, as FSDP does."""
+    return next(table[x] for x in type(module).__mro__ if x in table)
 
 
 Handler = Callable[[Site, nn.Module, Sequence[Tensor], StepArguments], Tensor]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis, HalfWaveAxis, apply
-from opdsl.lower.sharded.site import Site, StepArguments
+from opdsl.lower.sharded.site import Site, StepArguments, by_class
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.conv import SpectralConv, shift_phases
@@ -92,7 +92,7 @@ def spectral(
         if isinstance(module, SphericalConv):
             v = _on_sphere(site, module, u, size)
         else:
-            expansions = EXPANSIONS[type(module)](module, u, site.grids[0], size)
+            expansions = by_class(EXPANSIONS, module)(module, u, site.grids[0], size)
             results = [convolve(site, x, u, size) for x in expansions]
             v = sum(results[1:], results[0])
         bias = getattr(module, "bias", None)

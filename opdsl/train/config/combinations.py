@@ -26,6 +26,9 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     if settings.memory and settings.patches.used:
         message = "`memory` with `patches`, of which a step computes few at once"
         yield "memory", message, "leave `memory` out, and set `patches.at_once`"
+    if settings.memory is not None and settings.patches.used:
+        message = "`memory` with `patches`: a plan is one of a step on the whole grid"
+        yield "memory", message, "leave `memory` out, and lower `patches.at_once`"
     if settings.band.of and settings.freeze:
         message = "`freeze` with `band`: a band trains the output of its width only"
         yield "freeze", message, "leave `freeze` out"

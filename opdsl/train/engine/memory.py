@@ -19,6 +19,7 @@ from torch import Tensor
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, count_samples
 from opdsl.nn.points.packed import Packed
+from opdsl.parallel.agreement import all_do, largest
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.forward.recompute import RecomputesResults
 from opdsl.train.engine.loader import (
@@ -140,8 +141,8 @@ def apply_memory_plan(
     _refuse_divided_weights(train_step, settings)
     batch = _trial_batch(train, train_step, samplings)
     with trial_needs(train_step, batch, settings) as needs:
-        plan = plan_memory(needs)
-    train_step.parts = plan.parts
+        plan = all_do(train_step.mesh, partial(plan_memory, needs))
+    train_step.parts = largest(train_step.mesh, plan.parts)
     train_step.forward = replace(
         train_step.forward, recompute=plan.whole_calls, host_activations=plan.host_activations
     )
