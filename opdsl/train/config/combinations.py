@@ -23,9 +23,6 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     if settings.memory and settings.recompute:
         message = "`recompute` with `memory`, which chooses what is computed again"
         yield "recompute", message, "leave one of them out"
-    if settings.memory and settings.patches.used:
-        message = "`memory` with `patches`, of which a step computes few at once"
-        yield "memory", message, "leave `memory` out, and set `patches.at_once`"
     if settings.memory is not None and settings.patches.used:
         message = "`memory` with `patches`: a plan is one of a step on the whole grid"
         yield "memory", message, "leave `memory` out, and lower `patches.at_once`"
