@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from torch.distributed import Store  # type: ignore[attr-defined]  # torch does not list it
 
+T = TypeVar("T")
+
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up
 POLL = 0.2  # seconds between two looks at the store

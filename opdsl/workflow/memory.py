@@ -16,6 +16,7 @@ from opdsl.workflow.programs.program import Program, resolve_settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from opdsl.nn.points.batch import Values
     from opdsl.train.config.schema import Settings
     from opdsl.workflow.memory_report import MemoryReport
 
@@ -27,8 +28,8 @@ SEED = 0
 class _RandomSamples:
     """Samples of normal random numbers."""
 
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
     resolution: tuple[int, ...]
     name: str = "random"
     fingerprint: str = "random"
@@ -106,6 +107,9 @@ def _settings(program: Program, batch: int | None, device: str) -> Settings:
     settings = resolve_settings(program).settings
     if settings.band.of is not None:
         message = "the memory of a band is planned with its run: `opdsl train`"
+        raise fault("OP0851", message, helps=("leave `--memory` out",))
+    if settings.patches.used:
+        message = "the memory of patches is not planned: a step computes `patches.at_once` of them"
         raise fault("OP0851", message, helps=("leave `--memory` out",))
     changes = {"device": device, "recompute": False}
     return settings.model_copy(update=changes | ({} if batch is None else {"batch": batch}))

@@ -1,4 +1,4 @@
-"""Planned training steps against the bytes of torch's allocator, and gradients against each other."""
+"""Planned training steps against the bytes of torch's allocator, and equal gradients."""
 
 import gc
 import json
