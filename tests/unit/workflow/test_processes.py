@@ -65,7 +65,7 @@ def through_python(folder):
     a = random.normal(size=(12, 1, 9, 9)).astype("float32")
     options = {"epochs": 2, "batch": 5, "precision": "fp64", "device": "cpu"}
     run = opdsl.train(TINY, data={"a": a, "u": 2 * a}, out=folder, **options)
-    return run.metrics.history[-1]["train_loss"], run.evaluate({"a": a, "u": 2 * a}).rel_l2
+    return run.metrics.history[-1]["train_loss"], float(np.abs(run.predict(a)).sum())
 
 
 def test_a_python_program_trains_in_several_processes(tmp_path):
