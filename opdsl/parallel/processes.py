@@ -34,7 +34,6 @@ SLACK = 10.0  # seconds that torch may need beyond its own limit
 SECONDARY = 3.0  # seconds in which a process with an error of its own may speak first
 KEY = "opdsl/"
 SUCCESS, FAILURE = "done", "failed"
-T = TypeVar("T")
 
 
 def several() -> bool:
