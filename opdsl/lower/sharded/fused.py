@@ -15,15 +15,17 @@ from torch import Tensor, nn
 
 from opdsl.lower.fuse.running import Fused, layer_of_stage
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis
-from opdsl.lower.sharded.site import Site, by_class
-from opdsl.lower.sharded.spectral import Expansion, convolve, fourier_expansion
+from opdsl.lower.sharded.site import NodeSite, by_class
+from opdsl.lower.sharded.spectral import ModeExpansion, convolve, fourier_expansion
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.spectral.conv import SpectralConv
 
 KERNEL_AXES = 2  # that the kernels transform at most
 
 
-def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor], Tensor] | None:
+def fused_on_parts(
+    fused: Fused, sites: Mapping[str, NodeSite]
+) -> Callable[[Tensor], Tensor] | None:
     """Return how a fusion runs on parts; None: its nodes run one after the other.
 
     Args:
@@ -37,13 +39,15 @@ def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor]
     return stage and stage(fused, sites[fused.fusion.roles["conv"]])
 
 
-def _fourier_stage(fused: Fused, site: Site) -> Callable[[Tensor], Tensor] | None:
+def _fourier_stage(fused: Fused, site: NodeSite) -> Callable[[Tensor], Tensor] | None:
     conv = cast("SpectralConv", fused.part("conv"))
     inner = min(KERNEL_AXES, len(conv.modes) - 1 - site.axis)
     return (lambda u: _fourier_layer(fused, conv, site, u, inner)) if inner > 0 else None
 
 
-def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inner: int) -> Tensor:
+def _fourier_layer(
+    fused: Fused, conv: SpectralConv, site: NodeSite, u: Tensor, inner: int
+) -> Tensor:
     """Compute a Fourier layer whose last `inner` axes the kernels transform."""
     bands, grid = conv.bands(), u.shape[:-1]
     outer = len(bands) - inner
@@ -53,7 +57,7 @@ def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inne
         """Convolve along the other axes: complex (samples and points, modes, c)."""
         how = fourier_expansion(conv, z.real, site.grids[0])
         done = tuple(_Coefficients() for _ in counts)
-        how = Expansion(
+        how = ModeExpansion(
             (*(_full(x) for x in bands[:outer]), *done), None, how.matrices, how.diagonal
         )
         z = z.reshape(*grid[: outer + 1], *counts, z.shape[-1])
@@ -90,6 +94,6 @@ class _Coefficients:
 
 
 # the convolutions of which some axes run as one operation with the rest of their layer
-STAGES: dict[type[nn.Module], Callable[[Fused, Site], Callable[[Tensor], Tensor] | None]] = {
+STAGES: dict[type[nn.Module], Callable[[Fused, NodeSite], Callable[[Tensor], Tensor] | None]] = {
     SpectralConv: _fourier_stage
 }

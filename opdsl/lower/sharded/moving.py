@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments, by_class, of_class, own_forward
+from opdsl.lower.sharded.site import NodeSite, StepArguments, by_class, of_class, own_forward
 from opdsl.nn.grid.conv import Conv
 from opdsl.nn.grid.difference import DifferenceConv
 from opdsl.nn.grid.disco import DiscoConv
@@ -18,7 +18,9 @@ from opdsl.parallel.exchanges import fetch, narrow, transpose
 from opdsl.sampling import spacings
 
 
-def halo(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
+def halo(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
     """Run a stencil on the own points and the halo around them, and cut the halo off.
 
     The stencil fills the ends of the window as those of the axis; at ends within the axis these
@@ -50,7 +52,9 @@ def _within(part: range, reach: int, n: int, periodic: bool) -> range:
     return range(max(wide.start, 0), min(wide.stop, n))
 
 
-def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
+def shift(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
     """Pad with zeros, or crop: each process fetches the points that its part of the result has."""
     (x,), a, size = inputs, site.axis, site.grids[-1]
     n, before = site.points, site.rule.before
@@ -73,7 +77,7 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
 
 
 def channels(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
     """Run a map of each group of channels alone on whole grids, for the own groups."""
     space, group = site.space, site.rule.group

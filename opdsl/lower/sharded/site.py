@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class NodeSite:
     """A node in a sharded call.
 
     Attributes:
@@ -78,4 +78,4 @@ def of_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
     return entry
 
 
-Handler = Callable[[Site, nn.Module, Sequence[Tensor], StepArguments], Tensor]
+Handler = Callable[[NodeSite, nn.Module, Sequence[Tensor], StepArguments], Tensor]

@@ -112,7 +112,7 @@ class ReadyRun:
         if processes is None:  # the user has initialised torch's group
             return first_does(mesh, finish)
         summary = processes.first_finishes(finish)
-        return summary or summary_of(self.run, read_about(self.run))
+        return summary_of(self.run, read_about(self.run)) if summary is None else summary
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
