@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Mode that counts the bytes of storages allocated by operations, until they are freed.
 
     Attributes:
@@ -24,7 +24,7 @@ class Allocations(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.live = self.peak = self.peak_of_held = 0
         self._sizes: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._base = self._freed_of_held = 0

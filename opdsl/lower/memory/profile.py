@@ -180,9 +180,8 @@ class _MeasuredUnit:
         """Measure the gradient of a unit from that of its result."""
         recorder = self.profiler.recorder
         weights = _weights(edge)
-        found = torch.autograd.grad(
-            [edge], [*(x for _, x in edges), *weights], [gradient], allow_unused=True
-        )
+        targets: list[Any] = [*(x for _, x in edges), *weights]
+        found = torch.autograd.grad([edge], targets, [gradient], allow_unused=True)
         gradients = []
         for (n, _), g in zip(edges, found, strict=False):
             if g is not None:
@@ -209,7 +208,8 @@ def _copy(x: Tensor, *, differentiable: bool) -> Tensor:
 def _weights(edge: GradientEdge) -> list[Tensor]:
     """Return the leaves of a graph: the weights that it uses."""
     result: dict[int, Tensor] = {}
-    stack, seen = [edge.node], set()
+    stack: list[Any] = [edge.node]
+    seen: set[Any] = set()
     while stack:
         node = stack.pop()
         if node is None or node in seen:

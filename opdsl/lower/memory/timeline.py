@@ -1,7 +1,7 @@
 """Memory of a training step over time, for any choice of the units that are computed again.
 
-Forward, values live until their last reader has run, and longer if the gradient needs them; backward,
-a segment that is computed again first takes the memory of its forward pass. No torch.
+Forward, values live until their last reader has run, and longer if the gradient needs them;
+backward, a segment that is computed again first takes the memory of its forward pass. No torch.
 """
 
 from __future__ import annotations
@@ -63,11 +63,6 @@ class UnitMemory:
     gradients: tuple[tuple[int, int], ...] = ()
     weight_gradients: int = 0
     seconds: float = 0.0
-
-    @property
-    def read_bytes(self) -> tuple[int, ...]:
-        """Bytes of the values that it reads."""
-        return tuple(size for _, size in self.reads)
 
     @property
     def saves(self) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.lower.fuse.running import Fused, layer_of_stage
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis
-from opdsl.lower.sharded.site import NodeSite
+from opdsl.lower.sharded.site import NodeSite, by_class
 from opdsl.lower.sharded.spectral import ModeExpansion, convolve, fourier_expansion
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.spectral.conv import SpectralConv
@@ -34,9 +35,12 @@ def fused_on_parts(
     if all(x.rule.kind in {"local", "replicated"} for x in sites.values()):
         return fused
     conv = fused.part("conv")
-    if not isinstance(conv, SpectralConv):
-        return None
-    site = sites[fused.fusion.roles["conv"]]
+    stage = None if conv is None else by_class(STAGES, conv)
+    return stage and stage(fused, sites[fused.fusion.roles["conv"]])
+
+
+def _fourier_stage(fused: Fused, site: NodeSite) -> Callable[[Tensor], Tensor] | None:
+    conv = cast("SpectralConv", fused.part("conv"))
     inner = min(KERNEL_AXES, len(conv.modes) - 1 - site.axis)
     return (lambda u: _fourier_layer(fused, conv, site, u, inner)) if inner > 0 else None
 
@@ -87,3 +91,9 @@ class _Coefficients:
         raise NotImplementedError("the sharded axis is not transformed by kernels")
 
     rows = columns
+
+
+# the convolutions of which some axes run as one operation with the rest of their layer
+STAGES: dict[type[nn.Module], Callable[[Fused, NodeSite], Callable[[Tensor], Tensor] | None]] = {
+    SpectralConv: _fourier_stage
+}

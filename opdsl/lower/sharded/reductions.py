@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import NodeSite, StepArguments, by_class, own_forward
+from opdsl.lower.sharded.site import NodeSite, StepArguments, of_class, own_forward
 from opdsl.nn.layers.attention import Attention
 from opdsl.nn.layers.codomain_attention import CodomainAttention
 from opdsl.nn.layers.integral import GridIntegral, SphereIntegral
@@ -27,18 +27,20 @@ def reduce(
     site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
     """Run a block that needs sums over the whole grid, a key of `REDUCTIONS`."""
-    return by_class(REDUCTIONS, module)(site, module, *inputs)
+    return of_class(REDUCTIONS, module)(site, module, *inputs)
 
 
 def gather(
     site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
-    """Run a block that looks at all points of some inputs, which are gathered."""
-    whole = {i: _whole(site, i, inputs[i]) for i in site.rule.whole}
-    if isinstance(module, Flatten):
-        return own_forward(module, whole[0])
-    assert isinstance(module, Attention)
-    return own_forward(module, inputs[0], whole[max(whole)])
+    """Run a block that looks at all points of some inputs, which are gathered: of the last one.
+
+    Attention compares the own points with these.
+    """
+    last = max(site.rule.whole)
+    whole = _whole(site, last, inputs[last])
+    own = inputs[:1] if of_class(OWN_POINTS_TOO, module) else ()
+    return own_forward(module, *own, whole)
 
 
 def _whole(site: NodeSite, index: int, x: Tensor) -> Tensor:
@@ -195,6 +197,8 @@ def _mean_weights(module: CodomainAttention, axis: int, n: int) -> Tensor:
     return module._latitudes(n) if latitude else module._weights(n, axis)  # noqa: SLF001  of a mean
 
 
+# whether a block that gathers an input reads the own points of the first one, too
+OWN_POINTS_TOO: dict[type[nn.Module], bool] = {Attention: True, Flatten: False}
 REDUCTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     Attention: _attention,
     BatchNorm: _batch_norm,

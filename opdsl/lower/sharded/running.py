@@ -30,7 +30,7 @@ from opdsl.lower.plan.schedule import Unit
 from opdsl.lower.sharded.fused import fused_on_parts
 from opdsl.lower.sharded.moving import channels, halo, shift
 from opdsl.lower.sharded.reductions import gather, reduce
-from opdsl.lower.sharded.site import Handler, NodeSite, StepArguments
+from opdsl.lower.sharded.site import Handler, NodeSite, StepArguments, by_class
 from opdsl.lower.sharded.spectral import analysis, spectral, synthesis
 from opdsl.lower.steps import NodeStep
 from opdsl.nn.grid.conv import Position
@@ -237,12 +237,16 @@ def _local(
 ) -> Tensor:
     """Run a block at the own points."""
     named = dict(more) | ({"size": site.result_grid} if "size" in more else {})
-    if isinstance(module, Dropout):
-        return _dropout(site, module, inputs[0])
-    if isinstance(module, Position):
-        own = site.space.own(site.points)
-        return inputs[0] + narrow(module.weight, site.axis, own).to(inputs[0].dtype)
+    of_points = by_class(OF_POINTS, module)
+    if of_points is not None:
+        return of_points(site, module, inputs[0])
     return cast("Tensor", module(*inputs, **named))
+
+
+def _position(site: NodeSite, module: Position, x: Tensor) -> Tensor:
+    """Add the weights of the own points."""
+    own = site.space.own(site.points)
+    return x + narrow(module.weight, site.axis, own).to(x.dtype)
 
 
 def _dropout(site: NodeSite, module: Dropout, x: Tensor) -> Tensor:
@@ -254,6 +258,8 @@ def _dropout(site: NodeSite, module: Dropout, x: Tensor) -> Tensor:
     return x * narrow(factors, site.axis + 1, site.space.own(site.points))
 
 
+# local blocks that have something for each point of the whole grid
+OF_POINTS: dict[type[nn.Module], Callable[..., Tensor]] = {Dropout: _dropout, Position: _position}
 HANDLERS: dict[str, Handler] = {
     "local": _local,
     "halo": halo,

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis, HalfWaveAxis, apply
-from opdsl.lower.sharded.site import NodeSite, StepArguments, by_class
+from opdsl.lower.sharded.site import NodeSite, StepArguments, of_class
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.conv import SpectralConv, shift_phases
@@ -85,16 +87,11 @@ class ModeExpansion:
 def spectral(
     site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
-    """Run a convolution by coefficients, a key of `EXPANSIONS` or one on the sphere."""
+    """Run a convolution by coefficients, a key of `CONVOLUTIONS`."""
     (x,) = inputs
     with no_autocast(x):
         u, size = x.to(wide(x)), tuple(more.get("size", site.grids[-1]))
-        if isinstance(module, SphericalConv):
-            v = _on_sphere(site, module, u, size)
-        else:
-            expansions = by_class(EXPANSIONS, module)(module, u, site.grids[0], size)
-            results = [convolve(site, x, u, size) for x in expansions]
-            v = sum(results[1:], results[0])
+        v = of_class(CONVOLUTIONS, module)(site, module, u, size)
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
             v = v + (torch.view_as_complex(bias) if v.is_complex() else bias).to(v.dtype)
@@ -105,12 +102,11 @@ def analysis(
     site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
     """Compute the coefficients of a whole function from its parts, on all processes."""
-    assert isinstance(module, TruncatedFFT)
-    (x,), a = inputs, site.axis
+    (x,), a, modes = inputs, site.axis, cast("TruncatedFFT", module).modes
     with no_autocast(x):
         u, real = x.to(wide(x)), not x.is_complex()
-        how = _waves(frequencies(module.modes, real=real), u, real=real)
-        z = how.forward(u, [i for i in range(len(module.modes)) if i != a])
+        how = _waves(frequencies(modes, real=real), u, real=real)
+        z = how.forward(u, [i for i in range(len(modes)) if i != a])
         z = apply(z, a + 1, how.transforms[a].columns(site.points, site.space.own(site.points), z))
         return all_reduce(z, site.space)
 
@@ -119,10 +115,10 @@ def synthesis(
     site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
     """Evaluate coefficients that all processes have at the own points."""
-    assert isinstance(module, InverseTruncatedFFT)
+    layer = cast("InverseTruncatedFFT", module)
     (z,), a, size = inputs, site.axis, site.grids[-1]
     with no_autocast(z):
-        how = _waves(frequencies(module.modes, real=module.real), z, real=module.real)
+        how = _waves(frequencies(layer.modes, real=layer.real), z, real=layer.real)
         z = apply(z, a + 1, how.transforms[a].rows(size[a], site.space.own(size[a]), z))
         return how.inverse(z, [i for i in range(len(size)) if i != a], size)
 
@@ -253,10 +249,16 @@ def fourier_expansion(module: SpectralConv, like: Tensor, size: Size) -> ModeExp
     return next(_fourier(module, like, size, size))
 
 
-EXPANSIONS: dict[type[nn.Module], Callable[..., Iterator[ModeExpansion]]] = {
-    SpectralConv: _fourier,
-    BasisConv: _half_waves,
-}
+def _by_expansions(
+    expansions: Callable[..., Iterator[ModeExpansion]],
+    site: NodeSite,
+    module: nn.Module,
+    u: Tensor,
+    size: Size,
+) -> Tensor:
+    """Convolve by each expansion, and add the results up."""
+    results = [convolve(site, x, u, size) for x in expansions(module, u, site.grids[0], size)]
+    return sum(results[1:], results[0])
 
 
 # --- the sphere ----------------------------------------------------------------------------------
@@ -320,3 +322,10 @@ def _multiply(z: Tensor, R: Tensor, module: SphericalConv) -> Tensor:
     """Multiply (batch, modes, in) by a real or complex matrix of each mode."""
     R = R if R.is_complex() else R.to(z.dtype)
     return z * R if module.separable else torch.bmm(z.transpose(0, 1), R).transpose(0, 1)
+
+
+CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    BasisConv: partial(_by_expansions, _half_waves),
+    SpectralConv: partial(_by_expansions, _fourier),
+    SphericalConv: _on_sphere,
+}

@@ -111,8 +111,8 @@ class ReadyRun:
         finish, processes = partial(self.finish_alone, outcome), current()
         if processes is None:  # the user has initialised torch's group
             return first_does(mesh, finish)
-        summary: TrainingSummary = processes.result_of_first(finish)
-        return summary
+        summary = processes.first_finishes(finish)
+        return summary_of(self.run, read_about(self.run)) if summary is None else summary
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""

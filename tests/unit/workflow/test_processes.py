@@ -5,7 +5,7 @@ import torch.distributed as dist
 
 from opdsl.compiler import load
 from opdsl.diagnostics import OpError
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.config.schema import Incremental, Optimizer, Settings
 from opdsl.workflow.training.processes import mesh_of, refuse_disagreement
 from tests.e2e.command_line import TINY

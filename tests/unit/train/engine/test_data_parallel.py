@@ -9,7 +9,7 @@ import torch
 
 from opdsl.diagnostics import OpError
 from opdsl.parallel.mesh import ProcessMesh
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import fit, normaliser_of, objective_of, train_step_of
 from opdsl.train.engine.loader import DeviceLoader

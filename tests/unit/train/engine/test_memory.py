@@ -15,9 +15,9 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import fit, objective_of, train_step_of
 from opdsl.train.engine.forward import host_tensors
 from opdsl.train.engine.forward.host_tensors import host_saved_tensors
+from opdsl.train.engine.limits.memory import MemoryPlan, planned_memory
+from opdsl.train.engine.limits.micro_batches import micro_batches
 from opdsl.train.engine.loader import Batch
-from opdsl.train.engine.memory import MemoryPlan, planned_memory
-from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.optimizers.algorithms.host_state import keep_state_on_host
 from opdsl.train.optimizers.algorithms.muon_with_adamw import MuonWithAdamW
@@ -277,17 +277,19 @@ def test_runs_within_a_limit_learn_the_same_weights(tmp_path):
     with pytest.raises(OpError) as caught:
         trained(tmp_path / "tiny", "1 kB")
     assert [x.code for x in caught.value.diagnostics] == ["OP0850"]
-    kept, most = trained(tmp_path / "kept", None), peak_of_everything()
-    for part in (0.8, 0.45):  # what is recomputed, and micro-batches
-        limited = trained(tmp_path / str(part), f"{int(part * most)} B")
+    kept, (_, recomputed, divided) = trained(tmp_path / "kept", None), peaks()
+    assert divided < recomputed
+    for limit in (recomputed, divided):
+        limited = trained(tmp_path / str(limit), f"{limit} B")
         pairs = zip(kept.parameters(), limited.parameters(), strict=True)
         assert all(torch.allclose(p, q, rtol=1e-9, atol=1e-12) for p, q in pairs)
 
 
-def peak_of_everything():
+def peaks():
+    """The least memory with everything kept, with recomputation, and with micro-batches."""
     from opdsl.workflow.memory import plan_memory
     from opdsl.workflow.programs.program import open_program
 
     program = open_program(Source("waves.op", PROGRAM), Path(), sets=["precision=fp64"])
-    report = plan_memory(program, {"D": (20, 20)}, "1 TB", 4, "cpu")
-    return report.planned.attempts[0].choice.peak
+    report = plan_memory(program, {"D": (20, 20)}, "1 B", 4, "cpu")
+    return [x.choice.peak for x in report.planned.attempts]
