@@ -1,9 +1,9 @@
 """Multi-grid domain decomposition: error and memory of models on patches and on the whole domain.
 
 Three problems on the periodic square and cube: Allen-Cahn in 2-D and 3-D, whose solution at a point
-depends on its surroundings (diffusion lengths of 0.045 and 0.063), and Poisson in 2-D, where it depends on the
-whole domain. Of the patches of `CANDIDATES` the table shows all; those with the least error of
-validation samples are marked, and errors are those of test samples.
+depends on its surroundings (the diffusion lengths are 0.045 and 0.063), and Poisson in 2-D, where
+it depends on the whole domain. The table shows all patches of `CANDIDATES`; those with the least
+error of validation samples are marked, and errors are those of test samples.
 
 The memory of a step is what torch allocates at most in a step of training besides weights and
 moments, by its profiler: results that are kept for the gradient, temporaries, and gradients. It is

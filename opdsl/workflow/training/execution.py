@@ -66,7 +66,7 @@ from opdsl.workflow.training.processes import (
 )
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
-from opdsl.workflow.training.space import divide_grids
+from opdsl.workflow.training.space import compute_alone, divide_grids
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -360,7 +360,7 @@ class _Training:
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
-        self.module.sharding = None
+        compute_alone(self.module)
         if self.resolved.settings.parallel.strategy == "ddp":
             return self.finish(outcome)
         weight = next(self.module.parameters())

@@ -9,7 +9,7 @@ from opdsl.ir.sharding.choice import resolve_space
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.patches.patched import PatchedModule
 from opdsl.lower.sharded.running import shard
-from opdsl.parallel.mesh import ProcessMesh
+from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.summary.memory_check import sizes_at
 from opdsl.train.config.schema import Settings
 from opdsl.workflow.datasets.reading.streamed import AnySamples
@@ -43,3 +43,10 @@ def divide_grids(
     shard(module, mesh, axis)
     assert module.sharding is not None
     module.sharding.plan(sizes_at(graph, train.resolution), settings.batch, torch.float32)
+
+
+def compute_alone(module: OperatorModule) -> None:
+    """Let a process compute the module alone again."""
+    module.sharding = None
+    if isinstance(module, PatchedModule):
+        module.share(ALONE)
