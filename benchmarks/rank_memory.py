@@ -18,11 +18,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from opdsl.compiler import load
-from opdsl.ir.sharding.memory import rank_memory
-from opdsl.ir.sharding.plan import plan_sharding
 from opdsl.lower.memory.allocations import Allocations
 from opdsl.lower.module import lower
 from opdsl.parallel.mesh import ProcessMesh
+from opdsl.workflow.plans import plan_processes
 
 MIB = 2**20
 SPEC = Path(__file__).parents[1] / "specs" / "fno_3d.op"
@@ -46,7 +45,6 @@ def measure(rank: int, world: int, folder: str, size: int, batch: int) -> None:
     before = resident()
     torch.manual_seed(0)
     module = lower(load(SPEC))
-    module.fuse = False
     shard(module, ProcessMesh.of_world(world), "x")
     x = torch.randn(batch, 1, size, size, size)
     truth = torch.randn_like(x)
@@ -81,8 +79,8 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: |")
     for world in options.processes:
         sizes = {"D": (options.size,) * 3}
-        plan = plan_sharding(load(SPEC), world, "x", sizes, options.batch)
-        predicted = rank_memory(plan).total
+        plan = plan_processes(load(SPEC), sizes, options.batch, world, f"x={world}")
+        predicted = plan.memory.total
         with tempfile.TemporaryDirectory() as folder:
             mp.spawn(measure, (world, folder, options.size, options.batch), nprocs=world)
             measured = [torch.load(f"{folder}/{r}.pt") for r in range(world)]

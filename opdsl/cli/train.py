@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from opdsl.train.config.settings import ResolvedSettings
     from opdsl.train.run.listener import Listener
     from opdsl.workflow.programs.program import Program
-    from opdsl.workflow.training.interrupt import Interrupted
     from opdsl.workflow.training.resuming import ResumableRun
     from opdsl.workflow.training.summary import TrainingSummary
 
@@ -214,6 +213,7 @@ def _train(
     as_json: bool,
 ) -> None:
     """Train one run, new or resumed, and print its errors."""
+    from opdsl.cli.training_progress import stopped_text
     from opdsl.parallel.processes import leave
     from opdsl.workflow.training.execution import begin_run, resume_run
     from opdsl.workflow.training.interrupt import Interrupted
@@ -231,7 +231,7 @@ def _train(
         else:
             summary = begin_run(program, resolved, out, listener=listener, source=source, warn=warn)
     except Interrupted as stop:
-        say(_stopped(stop, out))
+        say(stopped_text(stop, out))
         raise typer.Exit(stop.exit_code) from stop
     leave()
     if as_json:
@@ -382,14 +382,6 @@ def _listener(*, quiet: bool) -> Listener:
     if quiet:
         return SilentListener()
     return progress(sys.stderr) if lively(sys.stderr) else PlainLines(sys.stderr)
-
-
-def _stopped(stop: Interrupted, run: Path) -> str:
-    """Return the message for an interrupted run, and how to continue it."""
-    if not stop.saved and not (run / "checkpoints").is_dir():
-        return "stopped before the first checkpoint"
-    status = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
-    return f"{status}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"
 
 
 def _text(summary: TrainingSummary) -> str:

@@ -1,9 +1,12 @@
 """The progress of training on stderr: a live table on a terminal, a line per epoch in a pipe."""
 
+import shlex
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
+from opdsl.workflow.training.interrupt import Interrupted
 from opdsl.workflow.training.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay visible
@@ -139,3 +142,11 @@ def _words(row: dict[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+def stopped_text(stop: Interrupted, run: Path) -> str:
+    """Return the message for an interrupted run, and how to continue it."""
+    if not stop.saved and not (run / "checkpoints").is_dir():
+        return "stopped before the first checkpoint"
+    status = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
+    return f"{status}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"

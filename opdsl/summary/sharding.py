@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,15 +32,22 @@ class SpacePlan:
     gradients: int
 
     @classmethod
-    def of(cls, plan: ShardingPlan, processes: int, moments: int = 2) -> SpacePlan:
+    def of(
+        cls,
+        plan: ShardingPlan,
+        processes: int,
+        fused: Iterable[tuple[str, ...]] = (),
+        moments: int = 2,
+    ) -> SpacePlan:
         """Predict memory and gradients of a plan.
 
         Args:
             plan: of the processes that share a sample, with the batch of one of their groups.
             processes: all processes.
+            fused: groups of nodes that run as one operation, as in `rank_memory`.
             moments: numbers in the state of the optimizer for each weight.
         """
-        step = rank_memory(plan, moments)
+        step = rank_memory(plan, moments, fused)
         return cls(processes, plan, step, reduced(step.weights, processes)[0])
 
     def to_text(self) -> str:
@@ -66,9 +73,9 @@ class SpacePlan:
         groups = self.processes // plan.ranks
         samples = f"{plan.batch} sample{'s' * (plan.batch > 1)}"
         sizes = ", ".join(f"{k} at {'×'.join(map(str, n))}" for k, n in plan.sizes.items())
-        shared = (
-            f"{plan.ranks} share each sample{_points(plan)}" if plan.ranks > 1 else "each alone"
-        )
+        shared = f"{plan.ranks} share each sample{_points(plan)}"
+        if plan.ranks == 1:
+            shared = "each has samples of its own"
         of_group = f"{groups} groups with {samples} each" if groups > 1 else samples
         return f"processes  {self.processes}: {shared}; {sizes}; {of_group}, {plan.dtype}"
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
-from opdsl.train.config.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.workflow.errors import ArgumentError
 from opdsl.workflow.programs.program import Program, resolve_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from opdsl.nn.points.batch import Values
     from opdsl.train.config.schema import Settings
     from opdsl.workflow.memory_report import MemoryReport
 
@@ -27,8 +28,8 @@ SEED = 0
 class _RandomSamples:
     """Samples of normal random numbers."""
 
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
     resolution: tuple[int, ...]
     name: str = "random"
     fingerprint: str = "random"
@@ -59,8 +60,8 @@ def plan_memory(
     from opdsl.lower.plan.measure import measurable, random_inputs
     from opdsl.train.engine.device import device_of
     from opdsl.train.engine.fit import normaliser_of, objective_of, train_step_of
+    from opdsl.train.engine.limits.memory import TRIAL_SAMPLES, trial_needs
     from opdsl.train.engine.loader import DeviceLoader
-    from opdsl.train.engine.memory import TRIAL_SAMPLES, trial_needs
     from opdsl.train.engine.randomness import seed_everything
     from opdsl.train.metrics.evaluate import grids_of
     from opdsl.workflow.losses.run_losses import losses_of
@@ -107,6 +108,9 @@ def _settings(program: Program, batch: int | None, device: str) -> Settings:
     if settings.band.of is not None:
         message = "the memory of a band is planned with its run: `opdsl train`"
         raise fault("OP0851", message, helps=("leave `--memory` out",))
+    if settings.patches.used:
+        message = "the memory of patches is not planned: a step computes `patches.at_once` of them"
+        raise fault("OP0851", message, helps=("leave `--memory` out",))
     changes = {"device": device, "recompute": False}
     return settings.model_copy(update=changes | ({} if batch is None else {"batch": batch}))
 
@@ -114,7 +118,7 @@ def _settings(program: Program, batch: int | None, device: str) -> Settings:
 def _random(space: Space, sizes: Sizes, steps: int | None) -> Tensor:
     import torch
 
-    from opdsl.train.engine.memory import TRIAL_SAMPLES
+    from opdsl.train.engine.limits.memory import TRIAL_SAMPLES
 
     times = () if steps is None else (steps,)
     shape = (TRIAL_SAMPLES, *times, decided(space.channels), *space.domain.at(sizes))

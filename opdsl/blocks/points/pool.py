@@ -12,7 +12,7 @@ from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal, SideInput
 from opdsl.ir.dims import decided
 from opdsl.ir.ends import Behaviour
 from opdsl.ir.orders import Order
-from opdsl.ir.sharding.rules import Rule, reduction
+from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -96,7 +96,8 @@ class Pool(Block):
 
     def sharding(self, _axis: int, _sizes: GridSizes, x: Space) -> Rule:
         """Compare or sum the values of all parts, for each channel."""
-        return reduction(decided(x.channels) * x.width)
+        numbers = decided(x.channels) * x.width
+        return Rule("reduce", numbers=numbers, maximum=self.kind == "max")
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number, or a comparison."""

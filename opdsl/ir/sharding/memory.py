@@ -7,7 +7,8 @@ it, and gradients live from the reader of a value to its producer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from opdsl.ir.dims import decided
@@ -54,14 +55,18 @@ class RankMemory:
         return sum(parts) + self.intermediates + self.whole
 
 
-def rank_memory(plan: ShardingPlan, moments: int = 2) -> RankMemory:
+def rank_memory(
+    plan: ShardingPlan, moments: int = 2, fused: Iterable[tuple[str, ...]] = ()
+) -> RankMemory:
     """Predict the peak memory of the process with the largest part.
 
     Args:
         plan: the plan.
         moments: numbers in the state of the optimizer for each weight: 2 for Adam.
+        fused: groups of nodes that run as one operation and are computed again for the gradient;
+            the last one of each computes the result.
     """
-    step = _Step(plan)
+    step = _Step(plan, tuple(fused))
     peak = max(step.phases(), key=lambda x: x.functions + x.gradients + x.intermediates)
     weights = step.weight_bytes
     return RankMemory(
@@ -85,23 +90,47 @@ class _Phase:
     intermediates: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A node, or nodes that run as one operation.
+
+    Attributes:
+        path: of the result.
+        reads: the values that it reads.
+        saves: those of them that the gradient needs.
+        params: bytes of its weights.
+        inner: bytes of other results that the gradient needs.
+        workspace: bytes that it needs while it runs.
+    """
+
+    path: str
+    reads: frozenset[str]
+    saves: frozenset[str]
+    params: int
+    inner: int
+    workspace: int
+
+
 class _Step:
     """A training step of the first process, which has the largest part."""
 
-    def __init__(self, plan: ShardingPlan) -> None:
+    def __init__(self, plan: ShardingPlan, fused: tuple[tuple[str, ...], ...]) -> None:
         self.plan, self.graph = plan, plan.graph
-        self.nodes = live(plan.graph)
         self.alone = constants(plan.graph)
         self.width = BYTES.get(plan.dtype, BYTES["float32"])
         self.sizes = {path: self._bytes(path) for path in plan.graph.spaces}
-        self.params = {x.path: self._params(x) for x in self.nodes}
-        self.saves = {x.path: self._saved(x) for x in self.nodes}
-        self.inner = {x.path: self._intermediates(x) for x in self.nodes}
+        groups = {x[-1]: x for x in fused}
+        inside = {path for x in fused for path in x[:-1]}
+        self.units = tuple(
+            self._fused(groups[x.path]) if x.path in groups else self._plain(x)
+            for x in live(plan.graph)
+            if x.path not in inside
+        )
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of all weights."""
-        return sum(self.params.values())
+        return sum(x.params for x in self.units)
 
     def whole_bytes(self) -> int:
         """Bytes of what every process has whole: inputs, outputs, and copies for the loss."""
@@ -111,45 +140,71 @@ class _Step:
 
     def phases(self) -> Iterator[_Phase]:
         """Yield every moment of a step, in order."""
-        last = {x: i for i, node in enumerate(self.nodes) for x in node.inputs}
-        last |= {x.source: len(self.nodes) for x in self.graph.outputs}
+        last = {x: i for i, unit in enumerate(self.units) for x in unit.reads}
+        last |= {x.source: len(self.units) for x in self.graph.outputs}
         alive = {x.name for x in self.graph.inputs if self.plan.inputs[x.name].sharded}
         saved = set[str]()
         intermediates = 0
-        for i, node in enumerate(self.nodes):
-            alive.add(node.path)
-            intermediates += self.inner[node.path]
-            saved |= self.saves[node.path]
-            held = self._sum(alive | saved) + self._workspace(node)
-            yield _Phase(f"`{node.path}` in the forward pass", held, 0, intermediates)
+        for i, unit in enumerate(self.units):
+            alive.add(unit.path)
+            intermediates += unit.inner
+            saved |= unit.saves
+            held = self._sum(alive | saved) + unit.workspace
+            yield _Phase(f"`{unit.path}` in the forward pass", held, 0, intermediates)
             alive = {x for x in alive if last.get(x, -1) > i}
         yield from self._backward(intermediates)
         # the update of one weight after the other needs one more copy of it
-        largest = max(self.params.values(), default=0)
+        largest = max((x.params for x in self.units), default=0)
         yield _Phase("the update of the weights", 0, self.weight_bytes + largest, 0)
 
     def _backward(self, intermediates: int) -> Iterator[_Phase]:
-        readers = {path: [y for y in self.saves if path in self.saves[y]] for path in self.sizes}
-        done, gradients = set[str](), 0
-        upstream = {x.source for x in self.graph.outputs}
-        for node in reversed(self.nodes):
-            if node.path not in upstream:
+        waiting = Counter(x for unit in self.units for x in unit.saves)
+        upstream, gradients = {x.source for x in self.graph.outputs}, 0
+        for unit in reversed(self.units):
+            if unit.path not in upstream:
                 continue
-            saved = {x for x, users in readers.items() if set(users) - done}
+            saved = {x for x, units in waiting.items() if units}
             # gradients of a value with several readers are added to a third tensor
-            added = sum(self.sizes[x] for x in set(node.inputs) & upstream)
-            upstream |= {x for x in node.inputs if x in self.plan.nodes}
-            gradients += self.params[node.path]
-            held = self._sum(saved) + self._sum(upstream) + added + self._workspace(node)
-            moment = f"`{node.path}` in the backward pass"
+            added = self._sum(unit.reads & upstream)
+            upstream |= {x for x in unit.reads if x in self.plan.nodes}
+            gradients += unit.params
+            held = self._sum(saved) + self._sum(upstream) + added + unit.workspace
+            moment = f"`{unit.path}` in the backward pass"
             yield _Phase(moment, held, gradients, intermediates)
-            done.add(node.path)
-            upstream.discard(node.path)
-            intermediates -= self.inner[node.path]
+            waiting.subtract(unit.saves)
+            upstream.discard(unit.path)
+            intermediates -= unit.inner
+
+    # --- units --------------------------------------------------------------------------------
+
+    def _plain(self, node: Node) -> _Unit:
+        """Return the unit of one node."""
+        larger = max(self.sizes[x] for x in (node.path, *node.inputs))
+        return _Unit(
+            path=node.path,
+            reads=frozenset(node.inputs),
+            saves=self._saved(node),
+            params=self._params(node),
+            inner=self._intermediates(node),
+            workspace=WORKSPACE.get(self.plan.nodes[node.path].rule.kind, 0) * larger,
+        )
+
+    def _fused(self, paths: tuple[str, ...]) -> _Unit:
+        """Return the unit of nodes that save what they read and the coefficients."""
+        nodes = [self.graph.by_path[x] for x in paths]
+        reads = frozenset(y for x in nodes for y in x.inputs) - set(paths)
+        return _Unit(
+            path=paths[-1],
+            reads=reads,
+            saves=reads,
+            params=sum(self._params(x) for x in nodes),
+            inner=sum(self._coefficients(x) for x in nodes),
+            workspace=sum(self.sizes[x] for x in reads),
+        )
 
     # --- bytes --------------------------------------------------------------------------------
 
-    def _sum(self, paths: set[str]) -> int:
+    def _sum(self, paths: Iterable[str]) -> int:
         return sum(self.sizes[x] for x in paths)
 
     def _bytes(self, path: str) -> int:
@@ -182,13 +237,13 @@ class _Step:
             return 0
         return self.width * node.block.cost(*self.graph.arguments(node)).params
 
-    def _saved(self, node: Node) -> set[str]:
+    def _saved(self, node: Node) -> frozenset[str]:
         """Return the values that the gradient of a node needs."""
         rule = self.plan.nodes[node.path].rule
         if rule.kind == "halo" and self.plan.ranks > 1:
-            return set()  # the gradient needs the points with their halo
+            return frozenset()  # the gradient needs the points with their halo
         needed = rule.kind == "reduce" or node.block.saves_inputs(*self.graph.arguments(node))
-        return set(node.inputs) if needed else set()
+        return frozenset(node.inputs if needed else ())
 
     def _intermediates(self, node: Node) -> int:
         """Return the bytes that a node saves besides its inputs."""
@@ -226,8 +281,3 @@ class _Step:
         if own < count and (rule.weights != "stored" or rule.strategy == "transpose"):
             saved += (own + count * (rule.weights == "all")) * rule.matrix
         return saved * wide
-
-    def _workspace(self, node: Node) -> int:
-        """Return the bytes that a node needs while it runs."""
-        larger = max(self.sizes[x] for x in (node.path, *node.inputs))
-        return WORKSPACE.get(self.plan.nodes[node.path].rule.kind, 0) * larger

@@ -212,9 +212,15 @@ def _reduce(call: NodeCall) -> Iterator[Exchange]:
         return
     rule, setting = call.rule, call.setting
     samples = 1 if rule.per_batch else setting.batch
+    trained = any(x.trained for x in call.inputs)
+    if rule.maximum:
+        size = setting.value_bytes * samples * rule.numbers
+        sent = (size * (setting.ranks - 1),) * setting.ranks
+        text = f"{rule.numbers} maxima of each sample"
+        yield call.exchange("all_gather", (sent, sent), text, trained=trained)
+        return
     sent = reduced(setting.wide_bytes * samples * rule.numbers, setting.ranks)
     of = "the batch, in training only" if rule.per_batch else "each sample"
-    trained = any(x.trained for x in call.inputs)
     yield call.exchange("all_reduce", (sent, sent), f"{rule.numbers} sums of {of}", trained=trained)
 
 

@@ -54,6 +54,7 @@ class Rule:
         before: of a shift: how many points the axis of the result begins before that of the input;
             negative: after it.
         numbers: real numbers of the sums of one sample, or of the batch.
+        maximum: whether a maximum is reduced, which all processes gather from each other.
         per_batch: whether `numbers` are of the batch, and summed in training only.
         whole: indices of the inputs that are gathered.
         group: of `channels`: how many neighbouring channels stay together.
@@ -70,6 +71,7 @@ class Rule:
     points: int = 0
     before: int = 0
     numbers: int = 0
+    maximum: bool = False
     per_batch: bool = False
     whole: tuple[int, ...] = ()
     group: int = 1

@@ -14,23 +14,30 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Mode that counts the bytes of storages allocated by operations, until they are freed.
 
     Attributes:
         live: bytes of the counted storages that are alive.
         peak: greatest `live` since the latest `mark`.
+        peak_of_held: the peak if the storages passed to `mark` had not been freed.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.live = self.peak = self.peak_of_held = 0
         self._sizes: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
-        self._base = 0
+        self._base = self._freed_of_held = 0
+        self._held: frozenset[int] = frozenset()
 
-    def mark(self) -> None:
-        """Begin a phase: `growth` and `rise` are relative to the bytes that are alive now."""
-        self._base = self.peak = self.live
+    def mark(self, held: Iterable[Tensor] = ()) -> None:
+        """Begin a phase: `growth` and `rise` are relative to the bytes that are alive now.
+
+        Args:
+            held: tensors whose storages `peak_of_held` counts when they are freed, too.
+        """
+        self._base = self.peak = self.peak_of_held = self.live
+        self._held, self._freed_of_held = frozenset(id(x.untyped_storage()) for x in held), 0
 
     @property
     def growth(self) -> int:
@@ -41,6 +48,11 @@ class Allocations(TorchDispatchMode):
     def rise(self) -> int:
         """Greatest number of bytes alive since the latest mark, beyond those at the mark."""
         return self.peak - self._base
+
+    @property
+    def rise_of_held(self) -> int:
+        """The `rise` if the storages passed to `mark` had not been freed."""
+        return self.peak_of_held - self._base
 
     def counts(self, x: Tensor) -> bool:
         """Return whether the storage of a tensor has been allocated under this mode."""
@@ -68,10 +80,13 @@ class Allocations(TorchDispatchMode):
 
         def freed(_: object) -> None:
             self.live -= self._sizes.pop(key)[0]
+            if key in self._held:
+                self._freed_of_held += size
 
         self._sizes[key] = size, weakref.ref(storage, freed)
         self.live += size
         self.peak = max(self.peak, self.live)
+        self.peak_of_held = max(self.peak_of_held, self.live + self._freed_of_held)
 
 
 def _tensors(x: object) -> Iterator[Tensor]:

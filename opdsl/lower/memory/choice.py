@@ -204,9 +204,7 @@ class _Step:
         )
         if self.calls == 1:
             return size
-        held = (
-            sum(profile.units[0].read_bytes) if segments else sum(_saved(profile))
-        ) + profile.ends.kept
+        held = (profile.ends.before if segments else sum(_saved(profile))) + profile.ends.kept
         return size + (self.calls - 1) * held
 
     def _total(self, passes: int, *, host_state: bool) -> int:

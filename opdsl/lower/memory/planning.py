@@ -1,4 +1,4 @@
-"""Plan the memory of a training step of a module: profiles, kernels and predicted times together."""
+"""Plan the memory of a training step of a module, from profiles, kernels and predicted times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PlannedMemory:
         return next((x for x in self.attempts if x.fits), None)
 
 
-def plan_step(  # noqa: PLR0913  a step has as many sizes
+def plan_step(
     module: OperatorModule,
     trial: Trial,
     state: StateBytes,
@@ -88,7 +88,7 @@ class _Profiles:
         return self.known[samples]
 
     def _extrapolated(self, samples: int) -> StepProfile:
-        """Extrapolate from two and three samples; a single one has views where others are copied."""
+        """Extrapolate from two and three samples; a single one has views instead of copies."""
         if samples < 3:
             return self._profile(samples, samples)
         return self._profile(2, samples).at(samples - 1, self._profile(3, samples))

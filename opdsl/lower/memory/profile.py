@@ -7,12 +7,12 @@ of one and of two samples say what any batch takes, as bytes grow linearly with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import get_gradient_edge, saved_tensors_hooks
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge, saved_tensors_hooks
 
 from opdsl.lower.memory.allocations import Allocations
 from opdsl.lower.memory.choice import StepProfile
@@ -115,7 +115,7 @@ class _MeasuredUnit:
             run_unit(self.unit, ran)
             result, discarding = ran[self.writes], recorder.rise
             del ran
-        memory = self._with_gradient(run_unit, own(), operands, result, discarding)
+        memory = self._with_gradient(run_unit, operands, differentiable, size, discarding)
         self.profiler.units.append(memory)
         values[self.writes] = result.detach().requires_grad_(memory.differentiable)
         for n in self.unit.dead_after:
@@ -126,80 +126,97 @@ class _MeasuredUnit:
     def _with_gradient(
         self,
         run_unit: RunUnit,
-        own: list[Any],
         operands: dict[int, Tensor],
-        result: Tensor,
+        differentiable: set[int],
+        size: int,
         discarding: int,
     ) -> UnitMemory:
+        """Run forward and backward on copies of the operands, which the gradient may free."""
         recorder = self.profiler.recorder
-        roots = {id(x.untyped_storage()): n for n, x in operands.items()}
-        saved: dict[int, int] = {}  # storage -> bytes
+        own: list[Any] = [None] * size
+        for n, x in operands.items():
+            own[n] = _copy(x, differentiable=n in differentiable)
+        copies = [own[n] for n in self.reads]
+        roots = {id(x.untyped_storage()): n for n, x in zip(self.reads, copies, strict=True)}
+        edges = [(n, get_gradient_edge(own[n])) for n in self.reads if n in differentiable]
+        saved: set[int] = set()  # storages
 
         def keep(x: Tensor) -> Tensor:
-            storage = x.untyped_storage()
-            if id(storage) in roots or recorder.counts(x):
-                saved[id(storage)] = storage.nbytes()
+            saved.add(id(x.untyped_storage()))
             return x
 
-        leaves = [(n, x) for n in self.reads if (x := own[n]).requires_grad]
         recorder.mark()
         with saved_tensors_hooks(keep, lambda x: x):
             run_unit(self.unit, own)
         y = own[self.writes]
-        del own
-        forward = recorder.rise
         place = id(y.untyped_storage())
         alias = roots.get(place)
-        size = 0 if alias is not None else y.untyped_storage().nbytes()
-        kept = recorder.growth - size
-        reads = tuple((n, operands[n].untyped_storage().nbytes()) for n in self.reads)
-        saved_values = tuple(sorted(roots[k] for k in saved if k in roots))
-        value = Value(self.writes, size, alias, place in saved)
-        if not y.requires_grad:
-            return UnitMemory(reads, value, saved_values, kept, forward, discarding)
-        gradient = torch.ones_like(y)
-        edge = get_gradient_edge(y)
-        del y
-        recorder.mark()
-        weights = _weights(edge, [x for _, x in leaves])
-        found = torch.autograd.grad(
-            [edge], [*(x for _, x in leaves), *weights], [gradient], allow_unused=True
+        own_size = 0 if alias is not None else y.untyped_storage().nbytes()
+        memory = UnitMemory(
+            reads=tuple(
+                (n, x.untyped_storage().nbytes()) for n, x in zip(self.reads, copies, strict=True)
+            ),
+            result=Value(self.writes, own_size, alias, place in saved),
+            saved_values=tuple(sorted(n for k, n in roots.items() if k in saved)),
+            saved=recorder.growth - own_size,
+            forward=recorder.rise,
+            discarding=discarding,
         )
-        backward = recorder.rise
+        if not y.requires_grad:
+            return memory
+        gradient, edge = torch.ones_like(y), get_gradient_edge(y)
+        del y, own
+        recorder.mark(held=copies)
+        del copies  # only the graph holds what it needs, as in a step
+        return self._backward(memory, edge, gradient, edges)
+
+    def _backward(
+        self,
+        memory: UnitMemory,
+        edge: GradientEdge,
+        gradient: Tensor,
+        edges: Sequence[tuple[int, GradientEdge]],
+    ) -> UnitMemory:
+        """Measure the gradient of a unit from that of its result."""
+        recorder = self.profiler.recorder
+        weights = _weights(edge)
+        targets: list[Any] = [*(x for _, x in edges), *weights]
+        found = torch.autograd.grad([edge], targets, [gradient], allow_unused=True)
         gradients = []
-        for (n, _), g in zip(leaves, found, strict=False):
+        for (n, _), g in zip(edges, found, strict=False):
             if g is not None:
                 shared = id(g.untyped_storage()) == id(gradient.untyped_storage())
                 gradients.append((n, 0 if shared else g.untyped_storage().nbytes()))
-        own_weights = found[len(leaves) :]
-        return UnitMemory(
-            reads,
-            value,
-            saved_values,
-            kept,
-            forward,
-            discarding,
+        own = [g for g in found[len(edges) :] if g is not None]
+        return replace(
+            memory,
             differentiable=True,
-            backward=backward,
+            backward=recorder.rise_of_held,
+            backward_alone=recorder.rise,
             gradients=tuple(gradients),
-            weight_gradients=sum(
-                g.untyped_storage().nbytes() for g in own_weights if g is not None
-            ),
+            weight_gradients=sum(g.untyped_storage().nbytes() for g in own),
         )
 
 
-def _weights(edge: Any, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """Return the leaves of a graph that are not among `leaves`: the weights that it uses."""
+def _copy(x: Tensor, *, differentiable: bool) -> Tensor:
+    """Copy a tensor to a storage of its own, as the result of an operation."""
+    whole = x.untyped_storage().nbytes() == x.nbytes  # an expanded tensor would grow
+    x = x.detach().requires_grad_(differentiable)
+    return x.clone() if whole or differentiable else x
+
+
+def _weights(edge: GradientEdge) -> list[Tensor]:
+    """Return the leaves of a graph: the weights that it uses."""
     result: dict[int, Tensor] = {}
-    known = {id(x) for x in leaves}
-    stack, seen = [edge.node], set()
+    stack: list[Any] = [edge.node]
+    seen: set[Any] = set()
     while stack:
         node = stack.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         variable = getattr(node, "variable", None)
-        if variable is not None and id(variable) not in known:
+        if variable is not None:
             result[id(variable)] = variable
         stack.extend(x for x, _ in node.next_functions)
-    return list(result.values())
+    return [x for x in result.values() if isinstance(x, nn.Parameter)]

@@ -1,11 +1,11 @@
 """Which segments of a schedule are computed again, so that a step fits into a limit.
 
-Bytes and seconds of a segment are lengths of edges between the places at which a schedule can be cut;
-shortest paths for several prices of a byte and several bounds of a segment's memory are candidates,
-and the timeline says which of them fit.
+Bytes and seconds of a segment are lengths of edges between the places at which a schedule can be
+cut; shortest paths for several prices of a byte and several bounds of a segment's memory are
+candidates, and the timeline says which of them fit.
 
-Source: Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653, for the trade between
-time and memory.
+Source: Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653, for the trade
+between time and memory.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def cheapest(
 
 
 def added_seconds(units: Sequence[UnitMemory], segments: Segments) -> float:
-    """Return the time that segments take again: each runs up to its last unit that saves tensors."""
+    """Return the time that segments add: each runs again up to its last unit that saves tensors."""
     total = 0.0
     for first, end in segments:
         saving = [i for i in range(first, end) if units[i].saves]
@@ -171,7 +171,7 @@ def _cuts(units: Sequence[UnitMemory]) -> nx.MultiDiGraph:
 
 
 def _segment_costs(units: Sequence[UnitMemory], sizes: dict[int, int]) -> dict[str, float]:
-    """Return the time, the bytes held from forward to backward, and those while it is recomputed."""
+    """Return time, bytes held from forward to backward, and bytes while it is recomputed."""
     inner = {u.result.number for u in units}
     reads = {n for u in units for n, _ in u.reads} - inner
     saved = {n for u in units for n in u.saved_values if n in inner}

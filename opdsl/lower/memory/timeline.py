@@ -1,7 +1,7 @@
 """Memory of a training step over time, for any choice of the units that are computed again.
 
-Forward, values live until their last reader has run, and longer if the gradient needs them; backward,
-a segment that is computed again first takes the memory of its forward pass. No torch.
+Forward, values live until their last reader has run, and longer if the gradient needs them;
+backward, a segment that is computed again first takes the memory of its forward pass. No torch.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class UnitMemory:
         discarding: peak of the forward pass that saves nothing, with the result.
         differentiable: whether the result depends on weights.
         backward: peak of the backward pass; what it frees of saved tensors meanwhile is subtracted.
+        backward_alone: the peak where nothing else holds the values that it saves, so that they are
+            freed on the way.
         gradients: numbers and bytes of the gradients of inputs; 0 bytes: the tensor is that of the
             gradient of the result.
         weight_gradients: bytes of the gradients of its weights.
@@ -57,14 +59,10 @@ class UnitMemory:
     discarding: int
     differentiable: bool = False
     backward: int = 0
+    backward_alone: int | None = None
     gradients: tuple[tuple[int, int], ...] = ()
     weight_gradients: int = 0
     seconds: float = 0.0
-
-    @property
-    def read_bytes(self) -> tuple[int, ...]:
-        """Bytes of the values that it reads."""
-        return tuple(size for _, size in self.reads)
 
     @property
     def saves(self) -> bool:
@@ -91,6 +89,9 @@ class UnitMemory:
             forward=line(self.forward, twice.forward),
             discarding=line(self.discarding, twice.discarding),
             backward=line(self.backward, twice.backward),
+            backward_alone=None
+            if self.backward_alone is None or twice.backward_alone is None
+            else line(self.backward_alone, twice.backward_alone),
             gradients=pairs(self.gradients, twice.gradients),
             weight_gradients=line(self.weight_gradients, twice.weight_gradients),
             seconds=self.seconds + (twice.seconds - self.seconds) * (samples - 1),
@@ -360,7 +361,7 @@ class _Pass:
     def _gradient(self, i: int, gradients: dict[int, object]) -> None:
         """Run a unit backward, and hold the gradients of what it reads."""
         ledger, u = self.ledger, self.units[i]
-        ledger.touch(u.backward)
+        ledger.touch(self._rise(i))
         own = gradients.pop(u.result.number)
         for n, size in u.gradients:
             key: object = own if size == 0 else ("gradient", i, n)
@@ -375,6 +376,15 @@ class _Pass:
             ledger.drop(own)
         if not self.accumulates:
             ledger.hold(("weights", i), u.weight_gradients)
+
+    def _rise(self, i: int) -> int:
+        """Return the peak of the backward pass of a unit above the bytes that are alive."""
+        u, segment = self.units[i], self.segment.get(i)
+        if u.backward_alone is None or segment is not None or self.offloaded:
+            return u.backward
+        holders = Counter(self._root(n) for n in self._saved_values(i))
+        alone = all(self.ledger.holders[k] == n for k, n in holders.items())
+        return u.backward_alone if alone else u.backward
 
     def _forget(self, i: int, segment: _Segment | None) -> None:
         """Free what the gradient of a unit needed."""

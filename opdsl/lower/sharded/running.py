@@ -7,7 +7,7 @@ weight is the sum of those of all processes, and the gradient of an input is who
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ from opdsl.lower.plan.schedule import Unit
 from opdsl.lower.sharded.fused import fused_on_parts
 from opdsl.lower.sharded.moving import channels, halo, shift
 from opdsl.lower.sharded.reductions import gather, reduce
-from opdsl.lower.sharded.site import Handler, Site, StepArguments
+from opdsl.lower.sharded.site import Handler, NodeSite, StepArguments, by_class
 from opdsl.lower.sharded.spectral import analysis, spectral, synthesis
 from opdsl.lower.steps import NodeStep
 from opdsl.nn.grid.conv import Position
@@ -125,14 +125,14 @@ class Sharding:
         ends = (*self.graph.arguments(step.node), step.node.space)
         grids = tuple(x.domain.at(sizes) for x in ends)
         axes = tuple(x.axis for x in (*node.inputs, node.layout))
-        return ShardedStep(Site(step, node.rule, self.space, grids, axes))
+        return ShardedStep(NodeSite(step, node.rule, self.space, grids, axes))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardedStep:
     """A node as it runs on parts, in place of a `NodeStep`."""
 
-    site: Site
+    site: NodeSite
 
     @property
     def node(self) -> Node:
@@ -150,11 +150,9 @@ class ShardedStep:
             assert axis is not None, "the result of a source is sharded"
             return narrow(whole, axis + 1, site.space.own(site.result_points))
         module, handler = site.step.module, HANDLERS[kind]
-        if not isinstance(module, GroupedLayer):
-            return _within_hooks(module, handler, site, inputs, more)
-        grouped = [groups_to_batch(x, module.copies) for x in inputs]
-        y = _within_hooks(module.each, handler, site, grouped, more)
-        return batch_to_groups(y, module.copies)
+        if handler in {_local, channels}:  # they call the module
+            return handler(site, module, inputs, more)
+        return _within_hooks(module, lambda *own: _grouped(site, handler, own, more), inputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,19 +205,26 @@ class ShardedCall:
         return whole_result(x, self.space, layout.axis + 1, n)
 
 
-def _within_hooks(
-    module: nn.Module, handler: Handler, site: Site, inputs: Sequence[Tensor], more: StepArguments
+def _grouped(
+    site: NodeSite, handler: Handler, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
-    """Run a handler in place of the forward pass of a module that has hooks.
+    """Run a handler for the layer of a module, on each group of channels if it has several."""
+    module = site.step.module
+    if not isinstance(module, GroupedLayer):
+        return handler(site, module, inputs, more)
+    groups = [groups_to_batch(x, module.copies) for x in inputs]
+    return batch_to_groups(handler(site, module.each, groups, more), module.copies)
+
+
+def _within_hooks(
+    module: nn.Module, forward: Callable[..., Tensor], inputs: Sequence[Tensor]
+) -> Tensor:
+    """Run a function in place of the forward pass of a module, within its hooks.
 
     FSDP makes weights whole in such hooks, and divides them again.
     """
-    if handler in {_local, channels} or not module._forward_pre_hooks:  # noqa: SLF001  no public name
-        return handler(site, module, inputs, more)  # it calls the module, or there are no hooks
-
-    def forward(*own: Tensor) -> Tensor:
-        return handler(site, module, own, more)
-
+    if not module._forward_pre_hooks:  # noqa: SLF001  no public name
+        return forward(*inputs)
     module.forward = forward
     try:
         return cast("Tensor", module(*inputs))
@@ -227,18 +232,24 @@ def _within_hooks(
         del module.forward  # that of the class again
 
 
-def _local(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
+def _local(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
+) -> Tensor:
     """Run a block at the own points."""
     named = dict(more) | ({"size": site.result_grid} if "size" in more else {})
-    if isinstance(module, Dropout):
-        return _dropout(site, module, inputs[0])
-    if isinstance(module, Position):
-        own = site.space.own(site.points)
-        return inputs[0] + narrow(module.weight, site.axis, own).to(inputs[0].dtype)
+    of_points = by_class(OF_POINTS, module)
+    if of_points is not None:
+        return of_points(site, module, inputs[0])
     return cast("Tensor", module(*inputs, **named))
 
 
-def _dropout(site: Site, module: Dropout, x: Tensor) -> Tensor:
+def _position(site: NodeSite, module: Position, x: Tensor) -> Tensor:
+    """Add the weights of the own points."""
+    own = site.space.own(site.points)
+    return x + narrow(module.weight, site.axis, own).to(x.dtype)
+
+
+def _dropout(site: NodeSite, module: Dropout, x: Tensor) -> Tensor:
     """Draw the numbers that become zero for the whole grid, as one process does."""
     if not (module.training and module.p):
         return x
@@ -247,6 +258,8 @@ def _dropout(site: Site, module: Dropout, x: Tensor) -> Tensor:
     return x * narrow(factors, site.axis + 1, site.space.own(site.points))
 
 
+# local blocks that have something for each point of the whole grid
+OF_POINTS: dict[type[nn.Module], Callable[..., Tensor]] = {Dropout: _dropout, Position: _position}
 HANDLERS: dict[str, Handler] = {
     "local": _local,
     "halo": halo,

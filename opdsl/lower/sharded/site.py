@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -14,10 +14,11 @@ from opdsl.lower.steps import NodeStep
 from opdsl.parallel.exchanges import SpaceGroup
 
 StepArguments = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class NodeSite:
     """A node in a sharded call.
 
     Attributes:
@@ -65,4 +66,16 @@ def own_forward(module: nn.Module, *inputs: Any) -> Tensor:
     return cast("Tensor", type(module).forward(module, *inputs))
 
 
-Handler = Callable[[Site, nn.Module, Sequence[Tensor], StepArguments], Tensor]
+def by_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T | None:
+    """Return the entry for the class of a module, or for a class that it extends, as FSDP does."""
+    return next((table[x] for x in type(module).__mro__ if x in table), None)
+
+
+def of_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
+    """Return the entry for the class of a module, which must have one."""
+    entry = by_class(table, module)
+    assert entry is not None, f"{type(module).__name__} has a rule and no entry"
+    return entry
+
+
+Handler = Callable[[NodeSite, nn.Module, Sequence[Tensor], StepArguments], Tensor]

@@ -111,19 +111,17 @@ class Training:
         plan = replace(plan, choice=self.choice, memory=self.memory)
         self.listener.start(plan)
         step, run = self.train_step, self.store.run
-        parts = step.module, step.normaliser, step.optimizer
-        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts, self.history, self.note)
+        parts = step.module, step.normaliser, step.optimizer, self.history, self.note
+        self.callbacks.run = ActiveRun(run, self.settings, plan, *parts)
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
         run, data = self.store.run, (self.fingerprint, self.valid_fingerprint)
-        self.at, notes = resumed(
-            state, self.train_step, self.settings, self.rate, self.meta, data, run
-        )
+        step, settings = self.train_step, self.settings
+        self.at, notes = resumed(state, step, settings, self.rate, self.meta, data, run)
         with malformed(run):
-            stored = states_of(state)
-        strangers = self.callbacks.restore(stored)
-        for text in (*notes, *([strangers] if strangers else [])):
+            strangers = self.callbacks.restore(states_of(state))
+        for text in filter(None, (*notes, strangers)):
             self.note(text)
 
     @property
@@ -141,8 +139,8 @@ class Training:
             self.callbacks.silence(failure)
             if self.at.position:
                 self.at.seconds = time.perf_counter() - self.clock
-            run = self.store.run
-            error = stopped_by(failure, self.at.step, saved=self.save(wait=True), run=run)
+            saved = self.save(wait=True)
+            error = stopped_by(failure, self.at.step, saved=saved, run=self.store.run)
             raise error from failure.__cause__
         except BaseException as error:
             for text in self.callbacks.failed(error):
@@ -276,9 +274,9 @@ class Training:
         self._count(step_result, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         self._call("on_step", step_result)
-        steps = self.settings.checkpoint.steps
         if self.mesh.world == 1:
             self._stop_on_signal()
+        steps = settings.checkpoint.steps
         if steps and self.at.step % steps == 0:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
@@ -378,23 +376,22 @@ class Training:
         return weights_state(self.train_step, self.at, self.meta) | data
 
     def _write(self, state: State, kind: CheckpointKind) -> None:
-        for result in self.checkpoints.save(state, self.at.step, kind):
-            self._report(result)
+        self._report(self.checkpoints.save(state, self.at.step, kind))
 
     def _settle(self) -> None:
         """Wait until the checkpoint under way is on the disk."""
-        for result in self.checkpoints.settle():
-            self._report(result)
+        self._report(self.checkpoints.settle())
 
-    def _report(self, result: SaveResult) -> None:
-        """Report how a checkpoint went."""
-        if result.kind == "step":
-            self.unsaved = result.reason
-        if result.reason is None:
-            self._call("on_checkpoint", result.path)
-            return
-        text = f"no checkpoint at step {result.step}: {result.reason}"
-        self.note(f"{text}; the earlier ones are intact")
+    def _report(self, results: Sequence[SaveResult]) -> None:
+        """Report how checkpoints went."""
+        for result in results:
+            if result.kind == "step":
+                self.unsaved = result.reason
+            if result.reason is None:
+                self._call("on_checkpoint", result.path)
+            else:
+                text = f"no checkpoint at step {result.step}: {result.reason}"
+                self.note(f"{text}; the earlier ones are intact")
 
     def note(self, text: str) -> None:
         """Report a message that does not stop the run."""

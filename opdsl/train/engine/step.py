@@ -17,8 +17,8 @@ from opdsl.parallel.gradients import sum_gradients
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.forward.training_forward import TrainingForward
+from opdsl.train.engine.limits.micro_batches import micro_batches
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
-from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.weights.averages import WeightAverage
@@ -127,7 +127,8 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate", 1.0)
         whole = [batch] if isinstance(batch, Batch) else batch
-        batches = [part for x in whole for part in micro_batches(x, self.parts)]
+        always = self.mesh.data > 1
+        batches = [y for x in whole for y in micro_batches(x, self.parts, always=always)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, _Moment(step, epoch, samples))
         if self.average and result.moved:

@@ -4,72 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opdsl.ir.fingerprint import fingerprint
-from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
-from opdsl.lower.plan.timings import FOLDER as TIMINGS
-from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.parallel.agreement import all_do, first_does
-from opdsl.parallel.mesh import ALONE, ProcessMesh
-from opdsl.parallel.processes import current
+from opdsl.parallel.mesh import ProcessMesh
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.callbacks import Callback, checked_callbacks
-from opdsl.train.engine.fit import FitResult, FrozenPart, fit
-from opdsl.train.engine.randomness import seed_everything
+from opdsl.train.engine.fit import FrozenPart
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
 from opdsl.train.engine.weights.paths import refuse_unknown_paths
 from opdsl.train.loggers import refuse_missing
 from opdsl.train.losses.objective.function import LossFunction
-from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
+from opdsl.train.run.folder import lock, refuse_used
 from opdsl.train.run.listener import Listener
-from opdsl.train.run.log_thread import log_threads
-from opdsl.train.run.trained import load_trained
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.reading.sources import Sources
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
-from opdsl.workflow.folder.reading import SETTINGS, read_about
+from opdsl.workflow.folder.reading import SETTINGS
 from opdsl.workflow.folder.writing import (
     about_data,
     settings_text,
-    versions,
     write_about,
     write_beginning,
-    write_weights,
 )
 from opdsl.workflow.losses.run_losses import RunLosses, losses_of
 from opdsl.workflow.output import write_file
-from opdsl.workflow.programs.patches import module_of
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.programs.transforms import refuse_bad_transforms
-from opdsl.workflow.report.run_report import make_report, selection
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of
 from opdsl.workflow.runs.evaluation import (
-    evaluate_sets,
     grid_axes,
-    latitude_samplings,
 )
-from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.mask_checks import refuse_masked_functions
-from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.processes import (
+    divide_grids,
     folder_of_first,
     mesh_of,
     refuse_disagreement,
 )
+from opdsl.workflow.training.ready_run import ReadyRun, meta_of, seeded_module
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
-from opdsl.workflow.training.space import compute_alone, divide_grids
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
-from opdsl.workflow.training.transform_checks import axis_rules
 from opdsl.workflow.training.truth_checks import refuse_missing_truth
 
 
@@ -114,7 +98,7 @@ def begin_run(
         resolved,
         source=source,
         sources=sources,
-        with_tests=with_tests and mesh.writes,
+        with_tests=with_tests,
         warn=warn,
         loss=loss,
     )
@@ -130,7 +114,7 @@ def begin_run(
                 write_file(run / START, json.dumps(ready.start.data(), indent=1).encode())
 
     first_does(mesh, write)
-    training = _Training(
+    training = ReadyRun(
         program,
         resolved,
         run,
@@ -212,7 +196,7 @@ def prepare_run(
     refuse_bad_sizes(symmetries, train)
     refuse_masked_functions(settings, symmetries, train, grid_axes(program.graph), losses)
     warn(tuple(symmetry_warnings(program.graph, symmetries, train)))
-    module = _seeded(program, resolved)
+    module = seeded_module(program, resolved)
     refuse_unknown_paths(module, settings)
     start = warm_start(source, module) if source else None
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
@@ -250,18 +234,17 @@ def resume_run(
     refuse_missing(resolved.settings.log)
     settings = resolved.settings.model_copy(update={"data": resumable.data()})
     symmetries = declared_symmetries(program.graph, resolved)
-    with_tests = with_tests and mesh.writes
     read = partial(
         RunSamples.read, program, settings, resumable.sources, warn, with_tests=with_tests
     )
     sets = all_do(mesh, read)
     _refuse_other_data(mesh, sets)
     resumable.refuse_other_division(sets.division)
-    meta = _meta(program.graph)
+    meta = meta_of(program.graph)
     if state is not None:
         train, valid = sets.division.train, sets.valid
         refuse_other(state, meta, train.fingerprint, valid.fingerprint if valid else None, run)
-    module = _seeded(program, resolved)
+    module = seeded_module(program, resolved)
     band = resolved.settings.band.of
     frozen = None
     if state is None and (run / START).exists():
@@ -278,7 +261,7 @@ def resume_run(
             write_about(run, _moved(resumable, sets.division) | {"finished": None})
 
     first_does(mesh, write)
-    training = _Training(
+    training = ReadyRun(
         program,
         resolved,
         run,
@@ -299,137 +282,6 @@ def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
     was, now = resumable.about["data"], about_data(division)
     keys = ("path", "tests", "valid") if "valid" in was else ("path", "tests")
     return resumable.about | {"data": was | {k: now[k] for k in keys}}
-
-
-def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
-    seed_everything(resolved.settings.seed)
-    module = module_of(program.graph, resolved.settings)
-    module.node_precision = resolved.settings.node_precision.of(x.path for x in module.graph.nodes)
-    return module
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """A run that is ready to be trained; `frozen` is the prediction that a band surrounds."""
-
-    program: Program
-    resolved: ResolvedSettings
-    run: Path
-    module: OperatorModule
-    sets: RunSamples
-    frozen: FrozenPart | None
-    symmetries: tuple[Symmetry, ...]
-    losses: RunLosses
-    warn: Warn
-    callbacks: tuple[Callback, ...] = ()
-    mesh: ProcessMesh = ALONE
-
-    def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
-        graph, settings, mesh = self.program.graph, self.resolved.settings, self.mesh
-        if mesh.writes:
-            _autotune(self.module, self.run, wanted=settings.autotune)
-        divide_grids(self.module, graph, settings, mesh, self.sets.division.train)
-        seed_everything(settings.seed)
-        outcome = fit(
-            self.module,
-            self.sets.division.train,
-            self.sets.valid,
-            settings,
-            self.run,
-            axes_of=grid_axes(graph),
-            samplings=latitude_samplings(graph),
-            rules=axis_rules(graph),
-            meta=_meta(graph),
-            resume=resume,
-            listener=listener,
-            loop=self.sets.loop,
-            frozen=self.frozen,
-            choice=self.sets.division.choice,
-            symmetries=self.symmetries,
-            callbacks=(*self.callbacks, *log_threads(settings.log)),
-            objective=None if self.frozen else self.losses.objective,
-            expressions=self.losses.metrics,
-            mesh=mesh,
-            plan_memory=memory_planner(self.module, settings),
-        )
-        processes = current() if mesh.world > 1 else None
-        if processes is None:
-            return self.finish(outcome)
-        summary: TrainingSummary = processes.result_of_first(partial(self.finish_alone, outcome))
-        return summary
-
-    def finish_alone(self, outcome: FitResult) -> TrainingSummary:
-        """Finish in the first process, on a module that is not divided among processes."""
-        compute_alone(self.module)
-        if self.resolved.settings.parallel.strategy == "ddp":
-            return self.finish(outcome)
-        weight = next(self.module.parameters())
-        module = _seeded(self.program, self.resolved).to(weight.device, weight.dtype)
-        return replace(self, module=module).finish(outcome)
-
-    def finish(self, outcome: FitResult) -> TrainingSummary:
-        """Measure the best weights, write the report, and last the mark of a finished run."""
-        graph, settings, run = self.program.graph, self.resolved.settings, self.run
-        best = load_trained(run, self.module)
-        write_weights(run, self.module, best.normaliser)
-        sets = self.sets.to_measure()
-        trained = self.sets.division.train.resolution
-        errors = {
-            split: evaluate_sets(
-                self.module,
-                best.normaliser,
-                graph,
-                some,
-                settings,
-                split,
-                trained,
-                self.losses.metrics,
-            )
-            for split, some in sets.items()
-        }
-        rows = {split: [x.to_json() for x in some] for split, some in errors.items()}
-        self.warn(interpolation_warnings(graph, [*rows["valid"], *rows["test"]], run))
-        end: dict[str, Any] = {
-            "epochs": outcome.epochs,
-            "step": outcome.steps,
-            "skipped": outcome.skipped,
-            "best_epoch": outcome.best_epoch,
-            "valid": rows["valid"],
-            "tests": rows["test"],
-        }
-        make_report(
-            graph,
-            self.resolved,
-            run,
-            self.module,
-            best.normaliser,
-            sets["test"] or sets["valid"],
-            outcome.history,
-            [*rows["valid"], *rows["test"]],
-            selection=selection(self.sets.division.choice, end),
-            changes=outcome.changes,
-        )
-        write_about(run, read_about(run) | {"finished": end})
-        return summary_of(run, read_about(run), list(outcome.notes))
-
-
-def _meta(graph: Graph) -> dict[str, str]:
-    """Describe the program and the versions, for checkpoints."""
-    ours = {k: v for k, v in versions().items() if k in {"opdsl", "torch"}}
-    return {"arch": fingerprint(graph), "model": graph.name, **ours}
-
-
-def _autotune(module: OperatorModule, run: Path, *, wanted: bool) -> None:
-    """Measure kernels if the run did when it began, and store the times in its folder.
-
-    A resumed run reads its own times again, whatever was measured in the meantime: another plan
-    has other kernels, which round differently.
-    """
-    timings, is_resumed = run / TIMINGS, (run / CHECKPOINTS).is_dir()
-    if timings.is_dir() if is_resumed else wanted:
-        timings.mkdir(exist_ok=True)
-        users = users_folder()
-        module.autotune(Timings(timings, users) if users else Timings(timings))
 
 
 def refuse_other_start(run: Path, source: Path) -> None:

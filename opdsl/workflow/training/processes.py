@@ -16,12 +16,18 @@ import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.ir.sharding.choice import resolve_space
+from opdsl.lower.module import OperatorModule
+from opdsl.lower.patches.patched import PatchedModule
+from opdsl.lower.sharded.running import shard
 from opdsl.parallel.agreement import gathered_by_rank
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.parallel.processes import join
+from opdsl.summary.memory_check import sizes_at
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
 from opdsl.train.optimizers import OPTIMIZERS
+from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 Facts = Mapping[str, str]
 
@@ -34,7 +40,7 @@ def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
             OP0804, they do not meet; OP0806, a setting needs a single process; OP0807, there are
             more processes than devices.
     """
-    if join() is None and not dist.is_initialized():
+    if not dist.is_initialized() and join() is None:
         return ALONE
     world = dist.get_world_size()
     if world == 1:
@@ -120,6 +126,7 @@ def _refuse_unsuitable(settings: Settings) -> None:
         (f"optimizer {kind}", (entry is not None and entry.repeats) or kind == "muon"),
         ("incremental", settings.incremental.start is not None),
         ("band", settings.band.of is not None),
+        ("memory", settings.memory is not None),
     ]
     for name, refused in reasons:
         if refused:
@@ -159,3 +166,40 @@ def _refuse_few_devices(name: str, device: torch.device) -> None:
 def folder_of_first(run: Path, mesh: ProcessMesh) -> Path:
     """Return the run folder of the first process, whose name contains its time."""
     return Path(gathered_by_rank(str(run))[0]) if mesh.world > 1 else run
+
+
+def divide_grids(
+    module: OperatorModule, graph: Graph, settings: Settings, mesh: ProcessMesh, train: AnySamples
+) -> None:
+    """Let the processes that share a sample compute the module together, if there are several.
+
+    With `patches` each has some of the patches, otherwise a part of an axis.
+
+    Args:
+        module: of the run.
+        graph: of the program.
+        settings: of the run.
+        mesh: the processes.
+        train: the training samples, for whose grid the axis is chosen.
+
+    Raises:
+        OpError: OP0820, OP0821, OP0822, the grids cannot be divided so, OP0864, there are more
+            processes than patches; in all processes.
+    """
+    if mesh.space == 1 or module.sharding is not None:
+        return
+    if isinstance(module, PatchedModule):
+        module.share(mesh)
+        return
+    space = settings.parallel.space
+    _, axis = resolve_space(module.graph, space, mesh.world, settings.batch)
+    sharding = shard(module, mesh, axis).sharding
+    assert sharding is not None  # there are several processes along "space"
+    sharding.plan(sizes_at(graph, train.resolution), settings.batch, torch.float32)
+
+
+def compute_alone(module: OperatorModule) -> None:
+    """Let a process compute the module alone again."""
+    module.sharding = None
+    if isinstance(module, PatchedModule):
+        module.share(ALONE)

@@ -122,7 +122,7 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
     batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
     if settings.memory:
         batch = 1  # the planner divides batches
-    helps = ("lower `batch`", "train at a lower `data.resolution`")
+    helps: tuple[str, ...] = ("lower `batch`", "train at a lower `data.resolution`")
     if (on_patch := patch_at(graph, settings, sizes)) is not None:
         graph, sizes = on_patch
         batch = settings.patches.at_once or settings.batch

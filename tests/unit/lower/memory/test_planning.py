@@ -1,4 +1,4 @@
-"""Planned training steps against the bytes of torch's allocator, and gradients against each other."""
+"""Planned training steps against the bytes of torch's allocator, and equal gradients."""
 
 import gc
 import json
@@ -13,8 +13,6 @@ from opdsl.lower.memory.choice import StateBytes
 from opdsl.lower.memory.planning import _Profiles, plan_step
 from opdsl.lower.memory.segments import cheapest
 from opdsl.lower.memory.timeline import peak
-
-
 from opdsl.lower.plan.measure import random_inputs
 from opdsl.lower.recompute import SegmentPlan
 

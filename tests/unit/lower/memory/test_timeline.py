@@ -76,7 +76,11 @@ def test_gradients_of_weights_stay_unless_they_are_added_to_others():
 def test_a_view_is_no_memory_of_its_own():
     first, second = chain(2)
     view = replace(
-        second, result=Value(2, 0, alias=1), saved_values=(), forward=0, backward=0,
+        second,
+        result=Value(2, 0, alias=1),
+        saved_values=(),
+        forward=0,
+        backward=0,
         gradients=((1, 0),),
     )
     assert peak([first, view], NOTHING, outputs=[2]) == peak([first], NOTHING, outputs=[1])

@@ -4,7 +4,7 @@ import pytest
 
 from opdsl.diagnostics import OpError
 from opdsl.setting import Setting
-from opdsl.train.config.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.train.config.settings import resolve
 
 
@@ -51,3 +51,11 @@ def test_a_limit_chooses_what_is_computed_again():
     with pytest.raises(OpError) as caught:
         settings(memory="8 GB", recompute=True)
     assert [x.code for x in caught.value.diagnostics] == ["OP0731"]
+
+
+def test_patches_bound_the_memory_by_their_number():
+    patches = Setting(("patches", "parts"), 2, "test")
+    with pytest.raises(OpError) as caught:
+        resolve([Setting(("memory",), "8 GB", "test"), patches])
+    assert [x.code for x in caught.value.diagnostics] == ["OP0731"]
+    assert resolve([patches]).settings.memory is None

@@ -19,6 +19,7 @@ from torch import Tensor
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, count_samples
 from opdsl.nn.points.packed import Packed
+from opdsl.parallel.agreement import all_do, largest
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.forward.recompute import RecomputesResults
 from opdsl.train.engine.loader import (
@@ -63,7 +64,7 @@ class StepNeeds:
     """What a training step needs besides the passes of its module.
 
     Attributes:
-        samples: in a batch.
+        samples: in a batch, or in the part of it that a process has.
         calls: of the module in a step, as in a rollout.
         weights, gradients, optimizer, largest, batch: bytes of the weights with their running mean,
             of gradients, of the optimizer's state, of the largest weight, of inputs and truth.
@@ -137,10 +138,11 @@ def apply_memory_plan(
     Raises:
         OpError: OP0850, the step does not fit; OP0851, its memory cannot be planned.
     """
+    _refuse_divided_weights(train_step, settings)
     batch = _trial_batch(train, train_step, samplings)
     with trial_needs(train_step, batch, settings) as needs:
-        plan = plan_memory(needs)
-    train_step.parts = plan.parts
+        plan = all_do(train_step.mesh, partial(plan_memory, needs))
+    train_step.parts = largest(train_step.mesh, plan.parts)
     train_step.forward = replace(
         train_step.forward, recompute=plan.whole_calls, host_activations=plan.host_activations
     )
@@ -186,14 +188,15 @@ def step_needs(train_step: TrainStep, batch: Batch, settings: Settings) -> StepN
     count = count_samples(batch.inputs, batch.places)
     samples = sum(_bytes(x) for x in (batch.inputs, batch.truth, batch.weights)) / count
     device = train_step.policy.device.type
+    own = -(-settings.batch // train_step.mesh.data)  # samples of the largest part
     return StepNeeds(
-        samples=settings.batch,
+        samples=own,
         calls=_calls(train_step, settings),
         weights=size * (2 if train_step.average else 1),
         gradients=learnt,
         optimizer=entry.numbers(settings.optimizer) * learnt,
         largest=max((p.nbytes for p in trained), default=0),
-        batch=round(samples * settings.batch),
+        batch=round(samples * own),
         device=device,
         host=device == "cuda" and not entry.repeats,
         trial=partial(_trial, train_step, batch),
@@ -254,6 +257,16 @@ def _trial_batch(train: AnySampleSet, train_step: TrainStep, samplings: Sampling
 def _read(train: StreamedSet, rows: Sequence[int]) -> LoadedBatch:
     some = train.read(rows)
     return LoadedBatch(dict(some.inputs), dict(some.outputs), own_weights(some))
+
+
+def _refuse_divided_weights(train_step: TrainStep, settings: Settings) -> None:
+    """Refuse a model that processes divide among themselves: each has another memory."""
+    mesh = train_step.mesh
+    divided = mesh.space > 1 or (mesh.data > 1 and settings.parallel.strategy == "fsdp")
+    if divided:
+        message = "the memory of a model that several processes divide cannot be planned"
+        helps = ("leave `memory` out", "or let them share the batch only: `strategy = ddp`")
+        raise fault("OP0851", message, helps=helps)
 
 
 def _refuse_derivatives(train_step: TrainStep, batch: Batch) -> None:

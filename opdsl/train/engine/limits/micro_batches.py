@@ -12,25 +12,32 @@ from opdsl.nn.points.batch import Values, count_samples, select, select_geometri
 from opdsl.train.engine.loader import Batch, FieldValues
 
 
-def micro_batches(batch: Batch, parts: int) -> Iterator[Batch]:
+def micro_batches(batch: Batch, parts: int, *, always: bool = False) -> Iterator[Batch]:
     """Yield nearly equal parts of a batch, in its order; functions on grids are views.
 
     Args:
         batch: any batch.
         parts: how many; of fewer samples each is a part.
+        always: whether there are as many parts even so, the further ones with a sample that does
+            not count, as processes that share a batch have to call the model equally often.
     """
     count = count_samples(batch.inputs, batch.places)
-    if parts == 1 or count < 2:
+    if parts == 1 or (count < 2 and not always):
         yield batch
         return
-    for rows in torch.tensor_split(torch.arange(count), min(parts, count)):
-        yield replace(
-            batch,
-            inputs=_some(batch.inputs, rows),
-            truth=_some(batch.truth, rows),
-            places={k: select_geometries(x, rows) for k, x in batch.places.items()},
-            weights=_some(batch.weights, rows),
-        )
+    for rows in torch.tensor_split(torch.arange(count), parts if always else min(parts, count)):
+        counts = batch.counts and len(rows) > 0
+        yield _part(replace(batch, counts=counts), rows if len(rows) else torch.arange(1))
+
+
+def _part(batch: Batch, rows: Tensor) -> Batch:
+    return replace(
+        batch,
+        inputs=_some(batch.inputs, rows),
+        truth=_some(batch.truth, rows),
+        places={k: select_geometries(x, rows) for k, x in batch.places.items()},
+        weights=_some(batch.weights, rows),
+    )
 
 
 def _some(fields: FieldValues, rows: Tensor) -> FieldValues:

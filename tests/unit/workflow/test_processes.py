@@ -1,0 +1,58 @@
+"""What a run in several processes refuses, before the first step."""
+
+import pytest
+import torch.distributed as dist
+
+from opdsl.compiler import load
+from opdsl.diagnostics import OpError
+from opdsl.train.config.parallel_and_memory import Parallel
+from opdsl.train.config.schema import Incremental, Optimizer, Settings
+from opdsl.workflow.training.processes import mesh_of, refuse_disagreement
+from tests.e2e.command_line import TINY
+from tests.worlds import run_world
+
+FSDP = Parallel(strategy="fsdp")
+# settings, the code, and a part of the message; in two processes
+REFUSED = [
+    (Settings(parallel=Parallel(space=3)), "OP0800", "2 processes cannot be divided into"),
+    (Settings(batch=1), "OP0801", "2 processes share a batch of 1"),
+    (Settings(parallel=FSDP, optimizer=Optimizer(kind="lbfgs")), "OP0806", "optimizer lbfgs"),
+    (Settings(parallel=FSDP, optimizer=Optimizer(kind="muon")), "OP0806", "optimizer muon"),
+    (Settings(parallel=FSDP, incremental=Incremental(start=2)), "OP0806", "`incremental`"),
+]
+
+
+def refusals():
+    graph, rank = load(TINY), dist.get_rank()
+    results = []
+    for settings, _, _ in REFUSED:
+        with pytest.raises(OpError) as caught:
+            mesh_of(graph, settings)
+        results.append(caught.value)
+    with pytest.raises(OpError) as caught:
+        mesh_of(load(TINY, width=4 + rank), Settings())
+    results.append(caught.value)
+    with pytest.raises(OpError) as caught:
+        mesh_of(graph, Settings(seed=rank))
+    results.append(caught.value)
+    with pytest.raises(OpError) as caught:
+        refuse_disagreement({"the training data": f"f{rank}", "the validation data": "v"})
+    results.append(caught.value)
+    shapes = []
+    for space, batch in ((1, 4), (2, 4), ("auto", 4), ("auto", 1), ({"x": 2}, 1)):
+        mesh = mesh_of(graph, Settings(batch=batch, parallel=Parallel(space=space)))
+        shapes.append((mesh.data, mesh.space))
+    return [(x.diagnostics[0].code, str(x)) for x in results], shapes
+
+
+def test_all_processes_refuse_alike():
+    first, second = run_world(2, refusals)
+    assert first == second
+    errors, shapes = first
+    expected = [(code, text) for _, code, text in REFUSED]
+    expected += [("OP0802", f"disagree on the {x}") for x in ("program", "settings")]
+    expected += [("OP0802", "the training data: f0 in process 0, f1 in process 1")]
+    for (code, text), (wanted, part) in zip(errors, expected, strict=True):
+        assert code == wanted
+        assert part in text
+    assert shapes == [(2, 1), (1, 2), (2, 1), (1, 2), (1, 2)]
