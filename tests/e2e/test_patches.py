@@ -142,8 +142,8 @@ def test_a_run_goes_on_with_its_patches_only():
     assert [x.code for x in caught.value.diagnostics] == ["OP0629"]
 
 
-@pytest.mark.parametrize("more", [(), ("--set", "parallel.space=2")])
-def test_a_run_in_two_processes_is_that_of_one(home, tmp_path, more):
+def test_a_run_in_two_processes_that_share_patches_is_that_of_one(home, tmp_path):
+    more = ("--set", "parallel.space=2")
     Path("waves.op").write_text(PROGRAM.replace("batch = 4", "batch = 5 precision = fp64"))
     ends = []
     for name, words in (("one", ()), ("two", ("--nproc", 2, *more))):

@@ -199,3 +199,10 @@ def divide_grids(
     sharding = shard(module, mesh, axis).sharding
     assert sharding is not None  # there are several processes along "space"
     sharding.plan(sizes_at(graph, train.resolution), settings.batch, torch.float32)
+
+
+def compute_alone(module: OperatorModule) -> None:
+    """Let a process compute the module alone again."""
+    module.sharding = None
+    if isinstance(module, PatchedModule):
+        module.share(ALONE)

@@ -42,7 +42,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.memory_plan import memory_planner
-from opdsl.workflow.training.processes import divide_grids
+from opdsl.workflow.training.processes import compute_alone, divide_grids
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import TrainingSummary, summary_of
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -116,7 +116,7 @@ class ReadyRun:
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
-        self.module.sharding = None
+        compute_alone(self.module)
         if self.resolved.settings.parallel.strategy == "ddp":
             return self.finish(outcome)
         weight = next(self.module.parameters())
