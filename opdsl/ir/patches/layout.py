@@ -22,7 +22,7 @@ from opdsl.ir.spaces import Domain
 from opdsl.sampling import GridSampling, spacings
 
 Padding = Literal["edge", "zero", "circular"]
-Position = tuple[int, ...]  # of a patch, its number on each axis
+PatchPosition = tuple[int, ...]  # of a patch, its number on each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Decomposition:
             result *= x
         return result
 
-    def positions(self) -> tuple[Position, ...]:
+    def positions(self) -> tuple[PatchPosition, ...]:
         """List all patches, the last axis fastest."""
         return tuple(itertools.product(*map(range, self.parts)))
 
@@ -63,7 +63,9 @@ class Decomposition:
         given = zip(size, self.parts, domain.samplings, domain.periodic, strict=True)
         return tuple(self._axis(*x) for x in given)
 
-    def sizes(self, domain: Domain, roots: Mapping[str, tuple[int, ...]]) -> dict[str, Position]:
+    def sizes(
+        self, domain: Domain, roots: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, PatchPosition]:
         """Return the points of a patch with its overlap on each axis of each declared domain.
 
         Args:
@@ -95,7 +97,7 @@ class Decomposition:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PatchWindow:
     """Points `start`, `start + stride`, ... of an axis; some may lie beyond its ends."""
 
     start: int
@@ -144,7 +146,7 @@ class AxisPatches:
         """Return how many points of a patch are pasted; they come first in it."""
         return self.begin(number + 1) - self.begin(number)
 
-    def window(self, number: int, level: int) -> Window:
+    def window(self, number: int, level: int) -> PatchWindow:
         """Return the window of a patch on a level, 0 for the patch itself.
 
         It has the middle of the patch in its middle, rounded down to its own spacing: the points of
@@ -152,10 +154,10 @@ class AxisPatches:
         axis with one patch has no coarser levels.
         """
         if self.parts == 1:
-            return Window(0, 1, self.points)
+            return PatchWindow(0, 1, self.points)
         stride = 2**level
         before = -(-self.own * (stride - 1) // (2 * stride)) + self.halo
-        return Window(self.begin(number) - stride * before, stride, self.width)
+        return PatchWindow(self.begin(number) - stride * before, stride, self.width)
 
 
 def patch_sampling(sampling: GridSampling) -> GridSampling:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from opdsl.lower.memory.segments import Recomputation, cheapest
-from opdsl.lower.memory.timeline import Ends, Segments, UnitMemory, peak
+from opdsl.lower.memory.timeline import Segments, StepEnds, UnitMemory, peak
 
 CALL_SECONDS = (
     2e-4  # time that a unit takes in another call, forward and backward, whatever its size
@@ -21,7 +21,7 @@ HOST_BYTES_PER_SECOND = 1.2e10  # assumed, of pinned memory over PCIe
 
 
 @dataclass(frozen=True, slots=True)
-class StepProfile:
+class PassMemory:
     """The memory of the passes of a training step at one batch.
 
     Attributes:
@@ -31,13 +31,13 @@ class StepProfile:
     """
 
     units: tuple[UnitMemory, ...]
-    ends: Ends
+    ends: StepEnds
     outputs: tuple[int, ...] = ()
 
-    def at(self, samples: int, twice: StepProfile) -> StepProfile:
+    def at(self, samples: int, twice: PassMemory) -> PassMemory:
         """Extrapolate by `samples` - 1 times the difference of `twice` and this profile."""
         units = zip(self.units, twice.units, strict=True)
-        return StepProfile(
+        return PassMemory(
             tuple(a.at(samples, b) for a, b in units),
             self.ends.at(samples, twice.ends),
             self.outputs,
@@ -98,7 +98,7 @@ class Attempt:
 
 
 def attempts(
-    profile: Callable[[int], StepProfile],
+    profile: Callable[[int], PassMemory],
     state: StateBytes,
     samples: int,
     limit: int,
@@ -149,7 +149,7 @@ def _parts(samples: int) -> Iterable[int]:
 class _Step:
     """A training step whose memory is predicted for different measures."""
 
-    profile: Callable[[int], StepProfile]
+    profile: Callable[[int], PassMemory]
     state: StateBytes
     limit: int
     calls: int
@@ -180,7 +180,7 @@ class _Step:
         return Attempt(choice, best is not None)
 
     def _cheapest(
-        self, profile: StepProfile, total: Callable[[Segments], int]
+        self, profile: PassMemory, total: Callable[[Segments], int]
     ) -> tuple[Recomputation | None, Recomputation]:
         if self.calls == 1:
             return cheapest(profile.units, total, self.limit)
@@ -191,7 +191,7 @@ class _Step:
         best = next((x for x in both if x.peak <= self.limit), None)
         return best, min(both, key=lambda x: x.peak)
 
-    def _passes(self, profile: StepProfile, segments: Segments, parts: int, *, host: bool) -> int:
+    def _passes(self, profile: PassMemory, segments: Segments, parts: int, *, host: bool) -> int:
         """Return the peak of forward and backward passes, with the gradients of weights."""
         later = self.state.gradients if parts > 1 or self.calls > 1 else 0
         size = later + peak(
@@ -216,12 +216,12 @@ class _Step:
         update = state.gradients + moving + 2 * state.largest
         return state.weights + state.batch + max(passes + optimizer, update)
 
-    def _overhead(self, profile: StepProfile, parts: int) -> float:
+    def _overhead(self, profile: PassMemory, parts: int) -> float:
         return CALL_SECONDS * len(profile.units) * (parts - 1) * self.calls
 
     def _transfers(
         self,
-        profile: StepProfile,
+        profile: PassMemory,
         parts: int,
         chosen: Recomputation,
         host_state: bool,
@@ -235,7 +235,7 @@ class _Step:
         return moved / HOST_BYTES_PER_SECOND
 
 
-def _saved(profile: StepProfile) -> Iterator[int]:
+def _saved(profile: PassMemory) -> Iterator[int]:
     """Yield the bytes that each unit saves; a value is counted once."""
     sizes = {n: size for u in profile.units for n, size in u.reads}
     seen: set[int] = set()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from opdsl.lower.fuse import fusions
-from opdsl.lower.memory.choice import Attempt, StateBytes, StepProfile, attempts
+from opdsl.lower.memory.choice import Attempt, PassMemory, StateBytes, attempts
 from opdsl.lower.memory.profile import profile_step
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.planner import KernelPlan, forecast, forecasts, plan_kernels
@@ -73,10 +73,10 @@ class _Profiles:
 
     module: OperatorModule
     trial: Trial
-    measured: dict[object, StepProfile] = field(default_factory=dict)
-    known: dict[int, StepProfile] = field(default_factory=dict)
+    measured: dict[object, PassMemory] = field(default_factory=dict)
+    known: dict[int, PassMemory] = field(default_factory=dict)
 
-    def __call__(self, samples: int) -> StepProfile:
+    def __call__(self, samples: int) -> PassMemory:
         """Return the profile of some samples, with predicted times."""
         if samples not in self.known:
             profile = self._extrapolated(samples)
@@ -87,13 +87,13 @@ class _Profiles:
             )
         return self.known[samples]
 
-    def _extrapolated(self, samples: int) -> StepProfile:
+    def _extrapolated(self, samples: int) -> PassMemory:
         """Extrapolate from two and three samples; a single one has views instead of copies."""
         if samples < 3:
             return self._profile(samples, samples)
         return self._profile(2, samples).at(samples - 1, self._profile(3, samples))
 
-    def _profile(self, samples: int, planned: int) -> StepProfile:
+    def _profile(self, samples: int, planned: int) -> PassMemory:
         """Measure a step of a few samples with the kernels of `planned` samples."""
         if self.module.latest is None:
             self._run(samples, planned)
@@ -102,7 +102,7 @@ class _Profiles:
             self.measured[key] = self._run(samples, planned)
         return self.measured[key]
 
-    def _run(self, samples: int, planned: int) -> StepProfile:
+    def _run(self, samples: int, planned: int) -> PassMemory:
         module = self.module
         module.planned_batch = planned
         try:

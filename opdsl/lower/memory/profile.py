@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge, saved_tensors_hooks
 
 from opdsl.lower.memory.allocations import Allocations
-from opdsl.lower.memory.choice import StepProfile
-from opdsl.lower.memory.timeline import Ends, UnitMemory, Value
+from opdsl.lower.memory.choice import PassMemory
+from opdsl.lower.memory.timeline import StepEnds, StoredValue, UnitMemory
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import ScheduledStep, Unit
 from opdsl.lower.recompute import RunUnit
@@ -24,7 +24,7 @@ from opdsl.lower.recompute import RunUnit
 Forward = Callable[[], tuple[Tensor, object]]
 
 
-def profile_step(module: OperatorModule, forward: Forward) -> StepProfile:
+def profile_step(module: OperatorModule, forward: Forward) -> PassMemory:
     """Measure the units of a module within a training step.
 
     Args:
@@ -44,7 +44,7 @@ def profile_step(module: OperatorModule, forward: Forward) -> StepProfile:
     finally:
         module.recomputed = before
     outputs = tuple(i for _, i in module.results)
-    return StepProfile(tuple(profiler.units), ends, outputs)
+    return PassMemory(tuple(profiler.units), ends, outputs)
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class _Profiler:
             yield _MeasuredUnit(unit, tuple(sorted(reads)), inputs + unit.steps[-1], self)
         self.recorder.mark()
 
-    def ends_of(self, loss: Tensor) -> Ends:
+    def ends_of(self, loss: Tensor) -> StepEnds:
         """Measure the loss behind the units, and its gradient."""
         recorder = self.recorder
         forward, kept = recorder.rise, recorder.growth
@@ -84,7 +84,7 @@ class _Profiler:
         if self.leaves and loss.requires_grad:
             gradients = torch.autograd.grad(loss, self.leaves, allow_unused=True)
             del gradients
-        return Ends(self.before, forward, kept, recorder.rise, kept + recorder.growth)
+        return StepEnds(self.before, forward, kept, recorder.rise, kept + recorder.growth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class _MeasuredUnit:
             reads=tuple(
                 (n, x.untyped_storage().nbytes()) for n, x in zip(self.reads, copies, strict=True)
             ),
-            result=Value(self.writes, own_size, alias, place in saved),
+            result=StoredValue(self.writes, own_size, alias, place in saved),
             saved_values=tuple(sorted(n for k, n in roots.items() if k in saved)),
             saved=recorder.growth - own_size,
             forward=recorder.rise,

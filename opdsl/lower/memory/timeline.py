@@ -14,7 +14,7 @@ Segments = tuple[tuple[int, int], ...]  # first unit and the one behind the last
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class StoredValue:
     """The result of a unit.
 
     Attributes:
@@ -52,7 +52,7 @@ class UnitMemory:
     """
 
     reads: tuple[tuple[int, int], ...]
-    result: Value
+    result: StoredValue
     saved_values: tuple[int, ...]
     saved: int
     forward: int
@@ -99,7 +99,7 @@ class UnitMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class StepEnds:
     """Bytes before and behind the units of a module.
 
     Attributes:
@@ -116,11 +116,11 @@ class Ends:
     backward: int
     after: int
 
-    def at(self, samples: int, twice: Ends) -> Ends:
+    def at(self, samples: int, twice: StepEnds) -> StepEnds:
         """Extrapolate from one sample to `samples`, given two."""
         names = ("before", "forward", "kept", "backward", "after")
         pairs = ((getattr(self, x), getattr(twice, x)) for x in names)
-        return Ends(*(max(0, a + (b - a) * (samples - 1)) for a, b in pairs))
+        return StepEnds(*(max(0, a + (b - a) * (samples - 1)) for a, b in pairs))
 
 
 class _Ledger:
@@ -172,7 +172,7 @@ class _Segment:
 
 def peak(
     units: Sequence[UnitMemory],
-    ends: Ends,
+    ends: StepEnds,
     again: Segments = (),
     outputs: Iterable[int] = (),
     *,
@@ -200,7 +200,7 @@ class _Pass:
     def __init__(
         self,
         units: Sequence[UnitMemory],
-        ends: Ends,
+        ends: StepEnds,
         again: Segments,
         outputs: frozenset[int],
         offloaded: bool,

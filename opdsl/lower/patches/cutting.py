@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from opdsl.ir.patches.layout import AxisPatches, Position, Window
+from opdsl.ir.patches.layout import AxisPatches, PatchPosition, PatchWindow
 
 
-def cut_levels(x: Tensor, axes: Sequence[AxisPatches], position: Position, levels: int) -> Tensor:
+def cut_levels(
+    x: Tensor, axes: Sequence[AxisPatches], position: PatchPosition, levels: int
+) -> Tensor:
     """Cut a patch and the windows of its levels, channels of the patch first.
 
     Args:
@@ -28,14 +30,14 @@ def cut_levels(x: Tensor, axes: Sequence[AxisPatches], position: Position, level
     return torch.cat([cut(x, axes, position, level) for level in range(levels + 1)], 1)
 
 
-def cut(x: Tensor, axes: Sequence[AxisPatches], position: Position, level: int = 0) -> Tensor:
+def cut(x: Tensor, axes: Sequence[AxisPatches], position: PatchPosition, level: int = 0) -> Tensor:
     """Cut the window of one level, 0 for the patch itself: (batch, channels, *width)."""
     for dim, (axis, number) in enumerate(zip(axes, position, strict=True), start=2):
         x = _cut_axis(x, dim, axis, axis.window(number, level))
     return x
 
 
-def _cut_axis(x: Tensor, dim: int, axis: AxisPatches, window: Window) -> Tensor:
+def _cut_axis(x: Tensor, dim: int, axis: AxisPatches, window: PatchWindow) -> Tensor:
     last = window.start + (window.width - 1) * window.stride
     if window.start >= 0 and last < axis.points:
         slices = [slice(None)] * x.ndim
@@ -60,7 +62,7 @@ def without_overlap(x: Tensor, axes: Sequence[AxisPatches]) -> Tensor:
     return x
 
 
-def stitch(patch: Callable[[Position], Tensor], axes: Sequence[AxisPatches]) -> Tensor:
+def stitch(patch: Callable[[PatchPosition], Tensor], axes: Sequence[AxisPatches]) -> Tensor:
     """Stitch results of patches to functions on the whole grid.
 
     Args:
@@ -74,7 +76,7 @@ def stitch(patch: Callable[[Position], Tensor], axes: Sequence[AxisPatches]) -> 
 
 
 def _stitched(
-    patch: Callable[[Position], Tensor], axes: Sequence[AxisPatches], position: Position
+    patch: Callable[[PatchPosition], Tensor], axes: Sequence[AxisPatches], position: PatchPosition
 ) -> Tensor:
     if len(position) == len(axes):
         return patch(position)

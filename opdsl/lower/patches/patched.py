@@ -19,7 +19,7 @@ from opdsl.diagnostics import Label, OpError, fault
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid, origins
-from opdsl.ir.patches.layout import AxisPatches, Decomposition, Position
+from opdsl.ir.patches.layout import AxisPatches, Decomposition, PatchPosition
 from opdsl.ir.patches.model import patch_graph, patched_grid, source_nodes
 from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.guards import Guards
@@ -41,7 +41,7 @@ class Chunk:
     """Patches that are computed at once: some samples at some positions."""
 
     rows: slice
-    positions: tuple[Position, ...]
+    positions: tuple[PatchPosition, ...]
 
 
 class PatchedModule(OperatorModule):
@@ -210,7 +210,7 @@ class PatchedModule(OperatorModule):
             result[path] = x.expand(len(first), *x.shape[1:])
         return result
 
-    def _chunks(self, batch: int, positions: Sequence[Position]) -> Iterator[Chunk]:
+    def _chunks(self, batch: int, positions: Sequence[PatchPosition]) -> Iterator[Chunk]:
         """Divide samples and positions into chunks of `at_once` patches."""
         at_once = self.at_once or batch
         rows = min(batch, at_once)
@@ -241,7 +241,7 @@ class PatchedModule(OperatorModule):
             return tuple(without_overlap(outputs[x], axes) for x in names)
 
         again = len(chunks) > 1 and torch.is_grad_enabled()
-        parts: dict[Position, list[tuple[Tensor, ...]]] = {x: [] for x in own}
+        parts: dict[PatchPosition, list[tuple[Tensor, ...]]] = {x: [] for x in own}
         for chunk in chunks:
             results = checkpoint(run, chunk, use_reentrant=False) if again else run(chunk)
             by_position = zip(*(x.chunk(len(chunk.positions)) for x in results), strict=True)

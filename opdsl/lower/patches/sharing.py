@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from opdsl.ir.patches.layout import Position
+from opdsl.ir.patches.layout import PatchPosition
 from opdsl.parallel.mesh import ProcessMesh
 
 
@@ -29,7 +29,7 @@ class Sharing:
         """The number of processes."""
         return self.mesh.space
 
-    def own(self, positions: Sequence[Position]) -> tuple[Position, ...]:
+    def own(self, positions: Sequence[PatchPosition]) -> tuple[PatchPosition, ...]:
         """Return the patches of this process."""
         return tuple(positions[i] for i in self._numbers(self.mesh.space_index, len(positions)))
 
@@ -41,8 +41,8 @@ class Sharing:
         return spread
 
     def gathered(
-        self, results: Sequence[Tensor], positions: Sequence[Position]
-    ) -> dict[Position, Tensor]:
+        self, results: Sequence[Tensor], positions: Sequence[PatchPosition]
+    ) -> dict[PatchPosition, Tensor]:
         """Gather the results of all patches, each (batch, channels, *own), by their positions.
 
         Args:

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from opdsl.train.config.section import FIXED, FREE, AtLeastOne, Section, nothing
 
 Overlap = Annotated[float, Field(ge=0, lt=1)]
-Levels = Annotated[int, Field(ge=0, le=8)]
+LevelCount = Annotated[int, Field(ge=0, le=8)]
 
 
 class Patches(Section):
@@ -33,7 +33,7 @@ class Patches(Section):
     """
 
     parts: Annotated[AtLeastOne | list[AtLeastOne], FIXED] = 1
-    levels: Annotated[Levels, FIXED] = 1
+    levels: Annotated[LevelCount, FIXED] = 1
     overlap: Annotated[Overlap, FIXED] = 0.125
     padding: Annotated[Literal["edge", "zero", "circular"], FIXED] = "edge"
     at_once: Annotated[AtLeastOne | None, BeforeValidator(nothing), FREE] = None

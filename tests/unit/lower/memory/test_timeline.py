@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 
 from opdsl.lower.memory.segments import added_seconds, cheapest
-from opdsl.lower.memory.timeline import Ends, UnitMemory, Value, peak
+from opdsl.lower.memory.timeline import StepEnds, StoredValue, UnitMemory, peak
 
-NOTHING = Ends(0, 0, 0, 0, 0)
+NOTHING = StepEnds(0, 0, 0, 0, 0)
 S = 100  # bytes of each value
 
 
@@ -17,7 +17,7 @@ def chain(count, **more):
     return [
         UnitMemory(
             reads=((i, S),),
-            result=Value(i + 1, S),
+            result=StoredValue(i + 1, S),
             saved_values=(i,),
             saved=0,
             forward=S,
@@ -77,7 +77,7 @@ def test_a_view_is_no_memory_of_its_own():
     first, second = chain(2)
     view = replace(
         second,
-        result=Value(2, 0, alias=1),
+        result=StoredValue(2, 0, alias=1),
         saved_values=(),
         forward=0,
         backward=0,
