@@ -70,11 +70,13 @@ def _ended(run: Callable[[], None], *, as_json: bool) -> int:
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, and return the exit code for it."""
     # imported here: `opdsl check` of a sound program does not need these modules
+    from opdsl.cli.several_processes import be_loud
     from opdsl.workflow.errors import ArgumentError
     from opdsl.workflow.training.interrupt import Interrupted, lost_connection, reports
 
     if not reports(error):  # one of several processes does
         return _code_of(error)
+    be_loud()
     if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
         _show_traceback(error)
     match error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from opdsl.cli.console import UsageError
 
@@ -79,7 +80,25 @@ def join(wait: float | None, *, alone: bool) -> None:
         return
     processes.watch_starter()
     joined = processes.begin()
-    joined.be_silent()
+    if joined.rank:
+        be_silent()
     if alone:
         raise UsageError("trials and seeds run in one process: start one")
     joined.join(processes.WAIT if wait is None else wait)
+
+
+_before: list[TextIO | None] = []  # stdout and stderr of a process that prints nothing
+
+
+def be_silent() -> None:
+    """Print nothing until `be_loud`: the first of several processes does."""
+    _before.extend((sys.stdout, sys.stderr))
+    # open until the process ends
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def be_loud() -> None:
+    """Print again, to report an error for all processes."""
+    if _before:
+        sys.stdout, sys.stderr = _before
+        _before.clear()

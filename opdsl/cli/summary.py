@@ -86,7 +86,7 @@ def command(
         make_plan,
         measure_plan,
         node_precision_errors,
-        plan_processes,
+        plan_run,
         precision_errors,
     )
     from opdsl.workflow.views import resolution, summary
@@ -105,7 +105,7 @@ def command(
     model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
     kernel_plan = make_plan(graph, sizes, batch or 1, device, threads, timer) if plan else None
-    processes = plan_processes(graph, sizes, batch or 1, nproc, space) if nproc else None
+    processes = plan_run(program, sizes, batch, nproc, space) if nproc else None
     call_cost = measure_plan(graph, kernel_plan, timer) if kernel_plan and measure else None
     forecasts = forecasts_of(graph, kernel_plan, call_cost) if kernel_plan and call_cost else []
     errors = precision_errors(graph, sizes, batch or 1, device) if precision and sizes else []

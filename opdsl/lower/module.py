@@ -74,8 +74,7 @@ class OperatorModule(Branch):
         timer: measures times for the plan; None: they are predicted. See `autotune`.
         node_precision: the precision of nodes that have one of their own; see `mix_precision`.
         mix: the dtypes of products that follow from it.
-        sharding: how processes that share a sample compute it together; see
-            `opdsl.lower.sharded.running.shard`. None: this process computes all.
+        sharding: how processes compute it together, see `shard`; None: this one computes all.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -375,11 +374,8 @@ class OperatorModule(Branch):
         for port, _ in self.results:
             domain = port.space.domain
             counts = packed.get(domain.name)
-            shape = (
-                batch if counts is None else 1,
-                decided(port.space.channels),
-                *domain.at(sizes),
-            )
+            channels = decided(port.space.channels)
+            shape = (batch if counts is None else 1, channels, *domain.at(sizes))
             real = x.dtype.to_real()
             dtype = real.to_complex() if port.space.complex else real
             y = x.new_empty(shape, dtype=dtype).requires_grad_(trainable or x.requires_grad)

@@ -24,9 +24,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Kind = Literal["halo", "all_to_all", "reduce_scatter", "all_gather", "all_reduce", "inputs"]
+TrafficKind = Literal["halo", "all_to_all", "reduce_scatter", "all_gather", "all_reduce", "inputs"]
 Direction = Literal["forward", "backward"]
-Traffic = Counter[tuple[str, str]]  # bytes that this process sends to others, by (Kind, Direction)
+Traffic = Counter[
+    tuple[str, str]
+]  # bytes that this process sends to others, by (TrafficKind, Direction)
 
 _counters: list[Traffic] = []
 
@@ -202,7 +204,10 @@ def _runs(wanted: range, parts: Sequence[range]) -> Iterator[tuple[int, range]]:
 
 
 def _exchange(
-    pieces: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], space: SpaceGroup, kind: Kind
+    pieces: Sequence[Tensor],
+    shapes: Sequence[tuple[int, ...]],
+    space: SpaceGroup,
+    kind: TrafficKind,
 ) -> list[Tensor]:
     """Send a piece to each process and receive one of the stated shape from each."""
     pair = 2 if pieces[0].is_complex() else 1
@@ -221,7 +226,7 @@ def _send(
     sent: Sequence[int],
     received: Sequence[int],
     space: SpaceGroup,
-    kind: Kind,
+    kind: TrafficKind,
     direction: Direction,
 ) -> Tensor:
     result = flat.new_empty(sum(received))
@@ -230,12 +235,12 @@ def _send(
     return result
 
 
-def _count(size: int, kind: Kind, direction: Direction) -> None:
+def _count(size: int, kind: TrafficKind, direction: Direction) -> None:
     for traffic in _counters:
         traffic[kind, direction] += size
 
 
-def _sum(x: Tensor, space: SpaceGroup, kind: Kind, direction: Direction) -> Tensor:
+def _sum(x: Tensor, space: SpaceGroup, kind: TrafficKind, direction: Direction) -> Tensor:
     result = x.clone(memory_format=torch.contiguous_format)
     reals = torch.view_as_real(result) if result.is_complex() else result
     dist.all_reduce(reals, group=space.group)
@@ -245,7 +250,7 @@ def _sum(x: Tensor, space: SpaceGroup, kind: Kind, direction: Direction) -> Tens
 
 
 def _gather(
-    x: Tensor, space: SpaceGroup, axis: int, n: int, kind: Kind, direction: Direction
+    x: Tensor, space: SpaceGroup, axis: int, n: int, kind: TrafficKind, direction: Direction
 ) -> Tensor:
     """Gather the parts of an axis, without a gradient."""
     reals = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
@@ -261,7 +266,12 @@ def _gather(
 class _AllToAll(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, flat: Tensor, sent: list[int], received: list[int], space: SpaceGroup, kind: Kind
+        ctx: Any,
+        flat: Tensor,
+        sent: list[int],
+        received: list[int],
+        space: SpaceGroup,
+        kind: TrafficKind,
     ) -> Tensor:
         ctx.transposed = received, sent, space, kind
         return _send(flat, sent, received, space, kind, "forward")

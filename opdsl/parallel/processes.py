@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
     from torch.distributed import Store  # type: ignore[attr-defined]  # torch does not list it
 
+T = TypeVar("T")
+
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up
 POLL = 0.2  # seconds between two looks at the store
 SLACK = 10.0  # seconds that torch may need beyond its own limit
 SECONDARY = 3.0  # seconds in which a process with an error of its own may speak first
 KEY = "opdsl/"
+SUCCESS, FAILURE = "done", "failed"
 
 
 def several() -> bool:
@@ -88,7 +91,6 @@ class Processes:
         self.rank = _number("RANK")
         self.world = _number("WORLD_SIZE")
         self.store: Store | None = None
-        self._errors: TextIO | None = None
 
     def join(self, wait: float = WAIT) -> None:
         """Meet the other processes, and let torch connect them.
@@ -126,15 +128,8 @@ class Processes:
             with suppress(Exception):  # the others may be gone
                 dist.destroy_process_group()
 
-    def be_silent(self) -> None:
-        """Print nothing but an error, unless this is the first process."""
-        if self.rank:
-            self._errors = sys.stderr
-            # open until the process ends
-            sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-
     def speaks(self, error: BaseException) -> bool:
-        """Return whether this process is the one that reports an error; then it may print again.
+        """Return whether this process is the one that reports an error.
 
         One process reports, the first that asks. A process that has merely lost another one waits
         until that one had the time to say why.
@@ -146,11 +141,7 @@ class Processes:
                 time.sleep(SECONDARY)
             except BaseException:  # noqa: BLE001  torchrun ends the processes that are left
                 return False
-        if not self._claim():
-            return False
-        if self._errors is not None:
-            sys.stdout = sys.stderr = self._errors
-        return True
+        return self._claim()
 
     def _claim(self) -> bool:
         folder = os.environ.get(FOLDER)
@@ -185,30 +176,30 @@ class Processes:
                     raise _not_arrived(missing, self.world, wait)
                 time.sleep(min(POLL, wait / 10))
 
-    def result_of_first(self, function: Callable[[], Any]) -> Any:
-        """Return the plain result of a function that the first process calls; others wait for it.
+    def first_finishes(self, function: Callable[[], T]) -> T | None:
+        """Call a function in the first process, and return its result there; others wait for it.
 
         Waiting has no end, since the first process may measure and draw for hours.
-        """
-        import pickle
 
+        Raises:
+            ConnectionError: in the others, the first process failed or is gone.
+        """
         assert self.store is not None
-        key = f"{KEY}result"
+        key = f"{KEY}finished"
         if self.rank == 0:
-            value = b""
+            text = FAILURE
             try:
                 result = function()
-                value = pickle.dumps(result)
+                text = SUCCESS
             finally:
-                self.store.set(key, value.hex() or "-")
+                self.store.set(key, text)
             return result
         with _lost_connections():
             while not self.store.check([key]):
                 time.sleep(POLL)
-            text = self.store.get(key).decode()
-        if text == "-":
-            raise ConnectionError("the first process failed")
-        return pickle.loads(bytes.fromhex(text))  # noqa: S301  from a process of this run
+            if self.store.get(key).decode() == FAILURE:
+                raise ConnectionError("the first process failed")
+        return None
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -307,9 +298,6 @@ def restarts() -> int:
 
 def _exit_at_once() -> None:
     """End this process as after OP0804, though a thread waits, which C++ would call a fault."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
     os._exit(CODES["OP0804"].exit)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
-from opdsl.train.config.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.workflow.errors import ArgumentError
 from opdsl.workflow.programs.program import Program, resolve_settings
 
@@ -60,8 +60,8 @@ def plan_memory(
     from opdsl.lower.plan.measure import measurable, random_inputs
     from opdsl.train.engine.device import device_of
     from opdsl.train.engine.fit import normaliser_of, objective_of, train_step_of
+    from opdsl.train.engine.limits.memory import TRIAL_SAMPLES, trial_needs
     from opdsl.train.engine.loader import DeviceLoader
-    from opdsl.train.engine.memory import TRIAL_SAMPLES, trial_needs
     from opdsl.train.engine.randomness import seed_everything
     from opdsl.train.metrics.evaluate import grids_of
     from opdsl.workflow.losses.run_losses import losses_of
@@ -118,7 +118,7 @@ def _settings(program: Program, batch: int | None, device: str) -> Settings:
 def _random(space: Space, sizes: Sizes, steps: int | None) -> Tensor:
     import torch
 
-    from opdsl.train.engine.memory import TRIAL_SAMPLES
+    from opdsl.train.engine.limits.memory import TRIAL_SAMPLES
 
     times = () if steps is None else (steps,)
     shape = (TRIAL_SAMPLES, *times, decided(space.channels), *space.domain.at(sizes))

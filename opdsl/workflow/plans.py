@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opdsl.summary.sharding import SpacePlan
     from opdsl.train.metrics.node_precision_errors import NodePrecisionErrors
     from opdsl.train.metrics.precision_errors import PrecisionError
+    from opdsl.workflow.programs.program import Program
 
 Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
 
@@ -47,6 +48,36 @@ def make_plan(
     return plan_kernels(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
 
 
+def plan_run(
+    program: Program, sizes: Sizes | None, batch: int | None, processes: int, space: str | None
+) -> SpacePlan:
+    """Plan a step of a run of a program in several processes.
+
+    Args:
+        program: its train block says what the other arguments leave open.
+        sizes, batch, processes, space: as in `plan_processes`; without `space` it is
+            `parallel.space`, and all processes share every sample where that is 1.
+
+    Raises:
+        ArgumentError: as `plan_processes`.
+        OpError: as `plan_processes`; or the settings of the program do not fit.
+    """
+    from opdsl.workflow.programs.program import resolve_settings
+
+    settings = resolve_settings(program).settings
+    of_program = settings.parallel.space
+    if space is None and of_program != 1:
+        space = _space_text(of_program)
+    return plan_processes(program.graph, sizes, batch or settings.batch, processes, space)
+
+
+def _space_text(space: int | str | Mapping[str, int]) -> str:
+    """Write the setting `parallel.space` as the option."""
+    if not isinstance(space, Mapping):
+        return str(space)
+    return ",".join(f"{axis}={n}" for axis, n in space.items() if n > 1) or "1"
+
+
 def plan_processes(
     graph: Graph, sizes: Sizes | None, batch: int, processes: int, space: str | None
 ) -> SpacePlan:
@@ -66,12 +97,16 @@ def plan_processes(
     """
     from opdsl.ir.sharding.choice import AUTO, resolve_space
     from opdsl.ir.sharding.plan import plan_sharding
+    from opdsl.ir.sharding.refusals import several_axes
     from opdsl.summary.sharding import SpacePlan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
     ranks, axis = processes, AUTO
     if space is not None:
         name, _, count = space.rpartition("=")
+        if "," in space:
+            parts = dict(x.partition("=")[::2] for x in space.split(","))
+            raise several_axes(graph, {x: int(n) for x, n in parts.items() if n.isdecimal()})
         if count.isdecimal():
             ranks, axis = int(count), name or AUTO
         elif space == AUTO:

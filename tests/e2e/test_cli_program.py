@@ -249,6 +249,41 @@ def test_summary_with_other_parameters_and_its_plan():
     assert plan["nodes"][0]["kernel"] in plan["nodes"][0]["milliseconds"]
 
 
+def test_a_plan_of_processes_has_types_with_the_axis_and_bytes():
+    asked = ("summary", "tiny.op", "--at", "x=17,y=16", "--plan", "--nproc", 4, "--space", "x=2")
+    text = good(*asked, "--batch", 4)
+    assert "processes  4: 2 share each sample, 8 or 9 points along `x`" in text
+    assert "2 groups with 2 samples each" in text
+    assert " @ x " in text
+    assert "reduce_scatter" in text or "all_to_all" in text
+    assert "peak memory" in text
+    found = data(*asked, "--batch", 4, "--json")["processes"]
+    layer = next(x for x in found["nodes"] if x["path"] == "u.fourier_layer.k")
+    assert layer["rule"] == "spectral"
+    assert all(len(x["sent"]) == 2 and min(x["sent"]) > 0 for x in layer["exchanges"])
+    assert found["memory"]["total"] > found["memory"]["weights"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--nproc", 2), "`--nproc` needs `--plan`"),
+        (("--plan", "--space", "x"), "`--space` needs `--nproc`"),
+        (("--plan", "--nproc", 4, "--space", 3), "4 processes cannot be divided into groups of 3"),
+    ],
+)
+def test_a_plan_of_processes_refuses_what_does_not_fit(options, message):
+    result = run("summary", "tiny.op", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_axis_that_is_not_there_is_one_diagnostic():
+    result = run("summary", "tiny.op", "--plan", "--nproc", 2, "--space", "z")
+    assert result.exit_code == 2
+    assert result.stderr.count("error[OP0822]") == 1
+
+
 def test_a_measured_plan_has_a_line_for_each_unit():
     asked = ("summary", "tiny.op", "--at", "x=16,y=16", "--plan", "--measure")
     text = good(*asked)

@@ -1,5 +1,6 @@
 """Runs on patches from the outside: training, resuming, prediction, publishing and refusals."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import opdsl
 from opdsl.cli import app
 from opdsl.diagnostics import OpError, Source
 from opdsl.workflow.check import check_file
+from tests.e2e.command_line import process
 
 PROGRAM = """edition 2026
 
@@ -138,3 +140,15 @@ def test_a_run_goes_on_with_its_patches_only():
     with pytest.raises(OpError) as caught:
         opdsl.resume("run", **{"patches.levels": 0, "schedule.epochs": 2})
     assert [x.code for x in caught.value.diagnostics] == ["OP0629"]
+
+
+def test_a_run_in_two_processes_that_share_patches_is_that_of_one(home, tmp_path):
+    more = ("--set", "parallel.space=2")
+    Path("waves.op").write_text(PROGRAM.replace("batch = 4", "batch = 5 precision = fp64"))
+    ends = []
+    for name, words in (("one", ()), ("two", ("--nproc", 2, *more))):
+        result = process("train", "waves.op", "--out", name, *words, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        ends.append(json.loads(Path(name, "opdsl.json").read_text())["finished"]["valid"][0])
+    assert ends[0]["rel_l2"] == pytest.approx(ends[1]["rel_l2"], rel=1e-9)
+    assert opdsl.open_run("two").predict(home[:2]).shape == (2, 1, 16, 16)

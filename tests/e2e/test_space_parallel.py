@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.command_line import ROOT
+from tests.e2e.command_line import process
 
 PROGRAM = """edition 2026
 
@@ -44,16 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "opdsl", "train", *arguments)
-    return subprocess.run(  # noqa: S603  our own command
-        command,
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return process("train", *arguments, cwd=folder)
 
 
 def rows(run: Path) -> list[dict[str, float]]:
@@ -77,7 +67,7 @@ def test_a_run_on_parts_of_grids_is_that_of_one_process(folder: Path) -> None:
 
 def test_a_program_whose_grids_cannot_be_divided_is_refused_before_the_run(folder: Path) -> None:
     result = train(folder, "axes.op", "--out", "run", "--nproc", "2")
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert result.stderr.count("OP0820") == 1
     assert "axis_conv" in result.stderr
     assert "Traceback" not in result.stderr

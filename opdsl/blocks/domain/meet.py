@@ -277,7 +277,7 @@ class Meet(Block):
                 found.append(Order(2, f"slopes from three points at the ends of {axis.name}"))
         return min(found, key=lambda y: y.value)
 
-    def sharding(self, _axis: int, _sizes: GridSizes, *_x: Space) -> Rule:
+    def sharding(self, _axis: int, _sizes: GridSizes, _v: Space, _g: Space | None = None) -> Rule:
         """Return that it acts on each channel alone."""
         return CHANNELS
 

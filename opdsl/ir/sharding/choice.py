@@ -12,10 +12,10 @@ from opdsl.ir.spaces import Domain
 
 AUTO = "auto"
 
-Space = int | str | Mapping[str, int]
+SpaceSetting = int | str | Mapping[str, int]
 
 
-def resolve_space(graph: Graph, space: Space, world: int, batch: int) -> tuple[int, str]:
+def resolve_space(graph: Graph, space: SpaceSetting, world: int, batch: int) -> tuple[int, str]:
     """Return how many processes share a sample, and the axis as `sharded_axes` takes it.
 
     Args:

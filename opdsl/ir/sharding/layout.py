@@ -17,7 +17,7 @@ def parts(n: int, ranks: int) -> tuple[range, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FunctionLayout:
     """The distribution of a function over the processes that share a sample.
 
     Attributes:
@@ -37,7 +37,7 @@ class Layout:
         return str(space) if self.axis is None else f"{space} @ {space.domain.axes[self.axis].name}"
 
 
-WHOLE = Layout()
+WHOLE = FunctionLayout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class ShardedAxis:
     name: str
     domains: frozenset[str]
 
-    def layout(self, domain: Domain) -> Layout:
+    def layout(self, domain: Domain) -> FunctionLayout:
         """Return the layout of functions on a domain: sharded if it has the axis."""
         places = (i for i, x in enumerate(axes_of(domain)) if x == self.name)
         first = next((i for i in places if domain.part(i)[0].name in self.domains), None)
-        return Layout(first)
+        return FunctionLayout(first)
 
     def __str__(self) -> str:
         return self.name

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Node
 from opdsl.ir.live import constants, live
-from opdsl.ir.sharding.layout import Layout, parts
+from opdsl.ir.sharding.layout import FunctionLayout, parts
 from opdsl.ir.sharding.plan import ShardingPlan
 from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Space
@@ -221,9 +221,9 @@ class _Step:
             count = count // n * len(parts(n, self.plan.ranks)[0])
         return count if path in self.alone else count * self.plan.batch
 
-    def _layout(self, path: str) -> Layout:
+    def _layout(self, path: str) -> FunctionLayout:
         known = path in self.plan.nodes or path in self.plan.inputs
-        return self.plan.layout(path) if known else Layout()
+        return self.plan.layout(path) if known else FunctionLayout()
 
     def _grid(self, space: Space) -> tuple[int, ...]:
         return space.domain.at(self.plan.sizes)

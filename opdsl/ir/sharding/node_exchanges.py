@@ -17,7 +17,7 @@ from opdsl.ir.sharding.exchanges import (
     reduced,
     scattered,
 )
-from opdsl.ir.sharding.layout import Layout, parts
+from opdsl.ir.sharding.layout import FunctionLayout, parts
 from opdsl.ir.sharding.rules import Rule, RuleKind, Strategy
 from opdsl.ir.spaces import Space
 from opdsl.precisions import BYTES
@@ -27,7 +27,7 @@ Sent = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class CallSetting:
     """What a call is planned for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class NodeEnd:
     """A function at an end of a node: an input or the result.
 
     Attributes:
@@ -63,7 +63,7 @@ class Side:
     """
 
     space: Space
-    layout: Layout
+    layout: FunctionLayout
     grid: Grid
     trained: bool = True
 
@@ -118,12 +118,12 @@ class NodeCall:
 
     path: str
     rule: Rule
-    inputs: tuple[Side, ...]
-    result: Side
-    setting: Workload
+    inputs: tuple[NodeEnd, ...]
+    result: NodeEnd
+    setting: CallSetting
 
     @property
-    def sharded_inputs(self) -> tuple[Side, ...]:
+    def sharded_inputs(self) -> tuple[NodeEnd, ...]:
         """The inputs of which each process has a part."""
         return tuple(x for x in self.inputs if x.layout.sharded)
 
@@ -131,12 +131,12 @@ class NodeCall:
         """Divide points, modes or channels among the processes."""
         return parts(n, self.setting.ranks)
 
-    def point_bytes(self, side: Side, *, of_channel: bool = False) -> int:
+    def point_bytes(self, side: NodeEnd, *, of_channel: bool = False) -> int:
         """Return the bytes at one point of the sharded axis, of all channels or of one."""
         numbers = side.space.width if of_channel else side.numbers
         return self.setting.value_bytes * self.setting.batch * side.rest * numbers
 
-    def mode_bytes(self, side: Side) -> int:
+    def mode_bytes(self, side: NodeEnd) -> int:
         """Return the bytes of one coefficient of all channels and terms."""
         numbers = self.rule.terms * self.rule.width * side.channels
         return self.setting.wide_bytes * self.setting.batch * numbers
@@ -158,7 +158,7 @@ def exchanges_of(call: NodeCall) -> tuple[Rule, tuple[Exchange, ...]]:
     return call.rule, tuple(make(call)) if make and call.sharded_inputs else ()
 
 
-def gather_output(path: str, side: Side, setting: Workload) -> Exchange | None:
+def gather_output(path: str, side: NodeEnd, setting: CallSetting) -> Exchange | None:
     """Return the all-gather that makes an output whole; its gradient is the own part of it."""
     if not side.layout.sharded:
         return None

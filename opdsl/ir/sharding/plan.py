@@ -17,8 +17,14 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.sharding.choice import sharded_axes
 from opdsl.ir.sharding.exchanges import Exchange
-from opdsl.ir.sharding.layout import Layout, ShardedAxis, parts
-from opdsl.ir.sharding.node_exchanges import NodeCall, Side, Workload, exchanges_of, gather_output
+from opdsl.ir.sharding.layout import FunctionLayout, ShardedAxis, parts
+from opdsl.ir.sharding.node_exchanges import (
+    CallSetting,
+    NodeCall,
+    NodeEnd,
+    exchanges_of,
+    gather_output,
+)
 from opdsl.ir.sharding.refusals import no_rule, too_many_ranks
 from opdsl.ir.sharding.rules import LOCAL, REPLICATED, SOURCE, Rule
 
@@ -39,8 +45,8 @@ class ShardedNode:
 
     path: str
     rule: Rule
-    layout: Layout
-    inputs: tuple[Layout, ...]
+    layout: FunctionLayout
+    inputs: tuple[FunctionLayout, ...]
     exchanges: tuple[Exchange, ...]
 
 
@@ -67,8 +73,8 @@ class ShardingPlan:
     batch: int
     dtype: str
     nodes: Mapping[str, ShardedNode]
-    inputs: Mapping[str, Layout]
-    outputs: Mapping[str, tuple[Layout, Exchange | None]]
+    inputs: Mapping[str, FunctionLayout]
+    outputs: Mapping[str, tuple[FunctionLayout, Exchange | None]]
 
     @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -84,7 +90,7 @@ class ShardingPlan:
                 totals[r] += x.sent[r] + (x.sent_backward[r] if backward else 0)
         return tuple(totals)
 
-    def layout(self, path: str) -> Layout:
+    def layout(self, path: str) -> FunctionLayout:
         """Return the layout of a node or an input."""
         return self.nodes[path].layout if path in self.nodes else self.inputs[path]
 
@@ -123,7 +129,7 @@ def plan_sharding(
             processes than points; OP0822, there is no such axis.
     """
     candidates = sharded_axes(graph, axis)
-    setting = Workload(ranks, batch, dtype)
+    setting = CallSetting(ranks, batch, dtype)
     plans, errors = [], []
     for candidate in candidates:
         try:
@@ -135,13 +141,13 @@ def plan_sharding(
     return min(plans, key=lambda x: max(x.sent()))
 
 
-def _plan(graph: Graph, axis: ShardedAxis, sizes: Sizes, setting: Workload) -> ShardingPlan:
+def _plan(graph: Graph, axis: ShardedAxis, sizes: Sizes, setting: CallSetting) -> ShardingPlan:
     layouts = {path: axis.layout(x.domain) for path, x in graph.spaces.items()}
     trained = _trained(graph)
 
-    def side(path: str) -> Side:
+    def side(path: str) -> NodeEnd:
         space = graph.spaces[path]
-        return Side(space, layouts[path], space.domain.at(sizes), path in trained)
+        return NodeEnd(space, layouts[path], space.domain.at(sizes), path in trained)
 
     _check_points(graph, axis, sizes, setting.ranks)
     nodes = {}
@@ -186,7 +192,7 @@ def _check_points(graph: Graph, axis: ShardedAxis, sizes: Sizes, ranks: int) -> 
 
 
 def _rule(
-    graph: Graph, node: Node, axis: ShardedAxis, layouts: Mapping[str, Layout], sizes: Sizes
+    graph: Graph, node: Node, axis: ShardedAxis, layouts: Mapping[str, FunctionLayout], sizes: Sizes
 ) -> Rule:
     """Return the rule of a node.
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.lower.fuse.running import Fused, layer_of_stage
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis
-from opdsl.lower.sharded.site import Site
-from opdsl.lower.sharded.spectral import Expansion, convolve, fourier_expansion
+from opdsl.lower.sharded.site import NodeSite, by_class
+from opdsl.lower.sharded.spectral import ModeExpansion, convolve, fourier_expansion
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.spectral.conv import SpectralConv
 
 KERNEL_AXES = 2  # that the kernels transform at most
 
 
-def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor], Tensor] | None:
+def fused_on_parts(
+    fused: Fused, sites: Mapping[str, NodeSite]
+) -> Callable[[Tensor], Tensor] | None:
     """Return how a fusion runs on parts; None: its nodes run one after the other.
 
     Args:
@@ -32,14 +35,19 @@ def fused_on_parts(fused: Fused, sites: Mapping[str, Site]) -> Callable[[Tensor]
     if all(x.rule.kind in {"local", "replicated"} for x in sites.values()):
         return fused
     conv = fused.part("conv")
-    if not isinstance(conv, SpectralConv):
-        return None
-    site = sites[fused.fusion.roles["conv"]]
+    stage = None if conv is None else by_class(STAGES, conv)
+    return stage and stage(fused, sites[fused.fusion.roles["conv"]])
+
+
+def _fourier_stage(fused: Fused, site: NodeSite) -> Callable[[Tensor], Tensor] | None:
+    conv = cast("SpectralConv", fused.part("conv"))
     inner = min(KERNEL_AXES, len(conv.modes) - 1 - site.axis)
     return (lambda u: _fourier_layer(fused, conv, site, u, inner)) if inner > 0 else None
 
 
-def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inner: int) -> Tensor:
+def _fourier_layer(
+    fused: Fused, conv: SpectralConv, site: NodeSite, u: Tensor, inner: int
+) -> Tensor:
     """Compute a Fourier layer whose last `inner` axes the kernels transform."""
     bands, grid = conv.bands(), u.shape[:-1]
     outer = len(bands) - inner
@@ -49,7 +57,7 @@ def _fourier_layer(fused: Fused, conv: SpectralConv, site: Site, u: Tensor, inne
         """Convolve along the other axes: complex (samples and points, modes, c)."""
         how = fourier_expansion(conv, z.real, site.grids[0])
         done = tuple(_Coefficients() for _ in counts)
-        how = Expansion(
+        how = ModeExpansion(
             (*(_full(x) for x in bands[:outer]), *done), None, how.matrices, how.diagonal
         )
         z = z.reshape(*grid[: outer + 1], *counts, z.shape[-1])
@@ -83,3 +91,9 @@ class _Coefficients:
         raise NotImplementedError("the sharded axis is not transformed by kernels")
 
     rows = columns
+
+
+# the convolutions of which some axes run as one operation with the rest of their layer
+STAGES: dict[type[nn.Module], Callable[[Fused, NodeSite], Callable[[Tensor], Tensor] | None]] = {
+    SpectralConv: _fourier_stage
+}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments, own_forward
+from opdsl.lower.sharded.site import NodeSite, StepArguments, by_class, of_class, own_forward
 from opdsl.nn.grid.conv import Conv
 from opdsl.nn.grid.difference import DifferenceConv
 from opdsl.nn.grid.disco import DiscoConv
@@ -18,7 +18,9 @@ from opdsl.parallel.exchanges import fetch, narrow, transpose
 from opdsl.sampling import spacings
 
 
-def halo(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
+def halo(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
     """Run a stencil on the own points and the halo around them, and cut the halo off.
 
     The stencil fills the ends of the window as those of the axis; at ends within the axis these
@@ -50,7 +52,9 @@ def _within(part: range, reach: int, n: int, periodic: bool) -> range:
     return range(max(wide.start, 0), min(wide.stop, n))
 
 
-def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
+def shift(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
     """Pad with zeros, or crop: each process fetches the points that its part of the result has."""
     (x,), a, size = inputs, site.axis, site.grids[-1]
     n, before = site.points, site.rule.before
@@ -58,7 +62,8 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
         range(max(0, r.start - before), max(0, r.start - before, min(r.stop - before, n)))
         for r in site.space.parts(size[a])
     ]
-    if isinstance(module, Crop):  # the other axes first: there is less to send
+    first = of_class(OTHER_AXES_FIRST, module)
+    if first:
         x = own_forward(module, x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
     x = fetch(x, site.space, a + 1, n, wanted)
     own, had = site.space.own(size[a]), wanted[site.space.index]
@@ -66,13 +71,13 @@ def shift(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepAr
         had = range(own.start - before, own.start - before)
     zeros = (had.start + before - own.start, own.stop - had.stop - before)
     x = functional.pad(x, (*(0, 0) * (x.ndim - 2 - a), *zeros))
-    if isinstance(module, Pad):
+    if not first:
         x = own_forward(module, x, (*size[:a], x.shape[a + 1], *size[a + 1 :]))
     return x
 
 
 def channels(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
     """Run a map of each group of channels alone on whole grids, for the own groups."""
     space, group = site.space, site.rule.group
@@ -95,20 +100,29 @@ def channels(
 
 
 def _wraps(module: nn.Module, axis: int) -> bool:
-    if isinstance(module, Conv):
-        return module.periodic[axis]
+    if by_class(IN_UNITS_OF_LENGTH, module) is None:
+        return cast("Conv", module).periodic[axis]
     return cast("DifferenceConv | DiscoConv", module).edges[axis] == "wrap"
 
 
 def _on_window(module: nn.Module, axis: int, n: int, width: int) -> nn.Module:
     """Return the stencil for a window that keeps the spacing of n points on the whole axis."""
-    if isinstance(module, Conv):
+    kind = by_class(IN_UNITS_OF_LENGTH, module)
+    if kind is None:
         return module
     # a copy that shares the weights, of the class itself: those that FSDP makes cannot be copied
-    kind = DiscoConv if isinstance(module, DiscoConv) else DifferenceConv
     result = cast("DifferenceConv | DiscoConv", kind.__new__(kind))
     vars(result).update(vars(module))
     sampling, lengths = result.samplings[axis], list(result.lengths)
     lengths[axis] *= spacings(sampling, width) / spacings(sampling, n)
     result.lengths = tuple(lengths)
     return result
+
+
+# whether a shift runs along the other axes first: a crop, which leaves less to send
+OTHER_AXES_FIRST: dict[type[nn.Module], bool] = {Crop: True, Pad: False}
+# stencils that depend on the spacing of the points
+IN_UNITS_OF_LENGTH: dict[type[nn.Module], type[nn.Module]] = {
+    DifferenceConv: DifferenceConv,
+    DiscoConv: DiscoConv,
+}

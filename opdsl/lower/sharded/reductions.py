@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.lower.sharded.site import Site, StepArguments, by_class, own_forward
+from opdsl.lower.sharded.site import NodeSite, StepArguments, of_class, own_forward
 from opdsl.nn.layers.attention import Attention
 from opdsl.nn.layers.codomain_attention import CodomainAttention
 from opdsl.nn.layers.integral import GridIntegral, SphereIntegral
@@ -23,21 +23,27 @@ from opdsl.nn.sphere.sampling import latitudes
 from opdsl.parallel.exchanges import SpaceGroup, all_gather, all_reduce
 
 
-def reduce(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
+def reduce(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
     """Run a block that needs sums over the whole grid, a key of `REDUCTIONS`."""
-    return by_class(REDUCTIONS, module)(site, module, *inputs)
+    return of_class(REDUCTIONS, module)(site, module, *inputs)
 
 
-def gather(site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments) -> Tensor:
-    """Run a block that looks at all points of some inputs, which are gathered."""
-    whole = {i: _whole(site, i, inputs[i]) for i in site.rule.whole}
-    if isinstance(module, Flatten):
-        return own_forward(module, whole[0])
-    assert isinstance(module, Attention)
-    return own_forward(module, inputs[0], whole[max(whole)])
+def gather(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+) -> Tensor:
+    """Run a block that looks at all points of some inputs, which are gathered: of the last one.
+
+    Attention compares the own points with these.
+    """
+    last = max(site.rule.whole)
+    whole = _whole(site, last, inputs[last])
+    own = inputs[:1] if of_class(OWN_POINTS_TOO, module) else ()
+    return own_forward(module, *own, whole)
 
 
-def _whole(site: Site, index: int, x: Tensor) -> Tensor:
+def _whole(site: NodeSite, index: int, x: Tensor) -> Tensor:
     axis = site.axes[index]
     return x if axis is None else all_gather(x, site.space, axis + 1, site.grids[index][axis])
 
@@ -58,13 +64,13 @@ def _moments(
     return mean, all_reduce((z - mean).square().sum(axes, keepdim=True), space) / count
 
 
-def _instance_norm(site: Site, _module: InstanceNorm, x: Tensor) -> Tensor:
+def _instance_norm(site: NodeSite, _module: InstanceNorm, x: Tensor) -> Tensor:
     with no_autocast(x):
         axes, count = tuple(range(1, x.ndim - 1)), math.prod(site.grids[0])
         return _standardised(x.to(wide(x)), axes, count, site.space).to(x.dtype)
 
 
-def _group_norm(site: Site, module: GroupNorm, x: Tensor) -> Tensor:
+def _group_norm(site: NodeSite, module: GroupNorm, x: Tensor) -> Tensor:
     with no_autocast(x):
         z = x.to(wide(x)).reshape(*x.shape[:-1], module.groups, -1)
         axes, count = (*range(1, x.ndim - 1), x.ndim), math.prod(site.grids[0]) * z.shape[-1]
@@ -72,7 +78,7 @@ def _group_norm(site: Site, module: GroupNorm, x: Tensor) -> Tensor:
         return torch.addcmul(module.bias.to(z), z, module.weight.to(z)).to(x.dtype)
 
 
-def _batch_norm(site: Site, module: BatchNorm, x: Tensor) -> Tensor:
+def _batch_norm(site: NodeSite, module: BatchNorm, x: Tensor) -> Tensor:
     if not module.training:
         return own_forward(module, x)
     with no_autocast(x):
@@ -90,7 +96,7 @@ def _batch_norm(site: Site, module: BatchNorm, x: Tensor) -> Tensor:
 # --- integrals -----------------------------------------------------------------------------------
 
 
-def _grid_integral(site: Site, module: GridIntegral, x: Tensor) -> Tensor:
+def _grid_integral(site: NodeSite, module: GridIntegral, x: Tensor) -> Tensor:
     """Sum the own points of the sharded axis with their weights, all other axes by the module."""
     a, n = site.axis, site.points
     rules = list(zip(module.lengths, module.periodic, module.samplings, strict=True))
@@ -107,7 +113,7 @@ def _integral_of(rules: Sequence[tuple[float, bool, Any]]) -> GridIntegral:
     return GridIntegral(lengths, periodic, samplings)
 
 
-def _sphere_integral(site: Site, module: SphereIntegral, x: Tensor) -> Tensor:
+def _sphere_integral(site: NodeSite, module: SphereIntegral, x: Tensor) -> Tensor:
     nlat, nlon = site.grids[0]
     weights = latitudes(nlat, module.sampling)[1].to(x)
     if site.axis == 0:
@@ -117,11 +123,11 @@ def _sphere_integral(site: Site, module: SphereIntegral, x: Tensor) -> Tensor:
     return all_reduce(torch.einsum("blc,l->bc", around, weights), site.space)
 
 
-def _sphere_mean(site: Site, module: SphereMean, x: Tensor) -> Tensor:
+def _sphere_mean(site: NodeSite, module: SphereMean, x: Tensor) -> Tensor:
     return _sphere_integral(site, module, x) / (4 * torch.pi)
 
 
-def _maximum(site: Site, _module: GlobalMax, x: Tensor) -> Tensor:
+def _maximum(site: NodeSite, _module: GlobalMax, x: Tensor) -> Tensor:
     greatest = x.flatten(1, -2).amax(1)
     return all_gather(greatest[None], site.space, 0, site.space.count).amax(0)
 
@@ -129,7 +135,7 @@ def _maximum(site: Site, _module: GlobalMax, x: Tensor) -> Tensor:
 # --- attention -----------------------------------------------------------------------------------
 
 
-def _slice_attention(site: Site, module: SliceAttention, x: Tensor) -> Tensor:
+def _slice_attention(site: NodeSite, module: SliceAttention, x: Tensor) -> Tensor:
     """Sum the slices over all points, which all processes then have; see `SliceAttention`."""
     count = math.prod(site.grids[0])
     points = x.reshape(len(x), -1, x.shape[-1])
@@ -146,7 +152,7 @@ def _slice_attention(site: Site, module: SliceAttention, x: Tensor) -> Tensor:
     return result
 
 
-def _attention(site: Site, module: Attention, x: Tensor) -> Tensor:
+def _attention(site: NodeSite, module: Attention, x: Tensor) -> Tensor:
     """Attend without a softmax: sums over the points of products of keys and values."""
     count = math.prod(site.grids[0])
     q, k, v = (module._split(f(x)) for f in (module.query, module.key, module.value))  # noqa: SLF001  heads
@@ -165,7 +171,7 @@ def _attention(site: Site, module: Attention, x: Tensor) -> Tensor:
 
 
 def _codomain_attention(
-    site: Site, module: CodomainAttention, q: Tensor, k: Tensor, v: Tensor
+    site: NodeSite, module: CodomainAttention, q: Tensor, k: Tensor, v: Tensor
 ) -> Tensor:
     batch, grid, a = max(x.shape[0] for x in (q, k, v)), site.grids[0], site.axes[0]
     functions = module._functions  # noqa: SLF001  variables of each head
@@ -191,6 +197,8 @@ def _mean_weights(module: CodomainAttention, axis: int, n: int) -> Tensor:
     return module._latitudes(n) if latitude else module._weights(n, axis)  # noqa: SLF001  of a mean
 
 
+# whether a block that gathers an input reads the own points of the first one, too
+OWN_POINTS_TOO: dict[type[nn.Module], bool] = {Attention: True, Flatten: False}
 REDUCTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     Attention: _attention,
     BatchNorm: _batch_norm,

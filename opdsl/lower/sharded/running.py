@@ -30,7 +30,7 @@ from opdsl.lower.plan.schedule import Unit
 from opdsl.lower.sharded.fused import fused_on_parts
 from opdsl.lower.sharded.moving import channels, halo, shift
 from opdsl.lower.sharded.reductions import gather, reduce
-from opdsl.lower.sharded.site import Handler, Site, StepArguments
+from opdsl.lower.sharded.site import Handler, NodeSite, StepArguments, by_class
 from opdsl.lower.sharded.spectral import analysis, spectral, synthesis
 from opdsl.lower.steps import NodeStep
 from opdsl.nn.grid.conv import Position
@@ -125,14 +125,14 @@ class Sharding:
         ends = (*self.graph.arguments(step.node), step.node.space)
         grids = tuple(x.domain.at(sizes) for x in ends)
         axes = tuple(x.axis for x in (*node.inputs, node.layout))
-        return ShardedStep(Site(step, node.rule, self.space, grids, axes))
+        return ShardedStep(NodeSite(step, node.rule, self.space, grids, axes))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardedStep:
     """A node as it runs on parts, in place of a `NodeStep`."""
 
-    site: Site
+    site: NodeSite
 
     @property
     def node(self) -> Node:
@@ -205,7 +205,9 @@ class ShardedCall:
         return whole_result(x, self.space, layout.axis + 1, n)
 
 
-def _grouped(site: Site, handler: Handler, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
+def _grouped(
+    site: NodeSite, handler: Handler, inputs: Sequence[Tensor], more: StepArguments
+) -> Tensor:
     """Run a handler for the layer of a module, on each group of channels if it has several."""
     module = site.step.module
     if not isinstance(module, GroupedLayer):
@@ -230,18 +232,24 @@ def _within_hooks(
         del module.forward  # that of the class again
 
 
-def _local(site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments) -> Tensor:
+def _local(
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
+) -> Tensor:
     """Run a block at the own points."""
     named = dict(more) | ({"size": site.result_grid} if "size" in more else {})
-    if isinstance(module, Dropout):
-        return _dropout(site, module, inputs[0])
-    if isinstance(module, Position):
-        own = site.space.own(site.points)
-        return inputs[0] + narrow(module.weight, site.axis, own).to(inputs[0].dtype)
+    of_points = by_class(OF_POINTS, module)
+    if of_points is not None:
+        return of_points(site, module, inputs[0])
     return cast("Tensor", module(*inputs, **named))
 
 
-def _dropout(site: Site, module: Dropout, x: Tensor) -> Tensor:
+def _position(site: NodeSite, module: Position, x: Tensor) -> Tensor:
+    """Add the weights of the own points."""
+    own = site.space.own(site.points)
+    return x + narrow(module.weight, site.axis, own).to(x.dtype)
+
+
+def _dropout(site: NodeSite, module: Dropout, x: Tensor) -> Tensor:
     """Draw the numbers that become zero for the whole grid, as one process does."""
     if not (module.training and module.p):
         return x
@@ -250,6 +258,8 @@ def _dropout(site: Site, module: Dropout, x: Tensor) -> Tensor:
     return x * narrow(factors, site.axis + 1, site.space.own(site.points))
 
 
+# local blocks that have something for each point of the whole grid
+OF_POINTS: dict[type[nn.Module], Callable[..., Tensor]] = {Dropout: _dropout, Position: _position}
 HANDLERS: dict[str, Handler] = {
     "local": _local,
     "halo": halo,

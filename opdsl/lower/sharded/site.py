@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class NodeSite:
     """A node in a sharded call.
 
     Attributes:
@@ -66,9 +66,16 @@ def own_forward(module: nn.Module, *inputs: Any) -> Tensor:
     return cast("Tensor", type(module).forward(module, *inputs))
 
 
-def by_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
+def by_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T | None:
     """Return the entry for the class of a module, or for a class that it extends, as FSDP does."""
-    return next(table[x] for x in type(module).__mro__ if x in table)
+    return next((table[x] for x in type(module).__mro__ if x in table), None)
 
 
-Handler = Callable[[Site, nn.Module, Sequence[Tensor], StepArguments], Tensor]
+def of_class(table: Mapping[type[nn.Module], T], module: nn.Module) -> T:
+    """Return the entry for the class of a module, which must have one."""
+    entry = by_class(table, module)
+    assert entry is not None, f"{type(module).__name__} has a rule and no entry"
+    return entry
+
+
+Handler = Callable[[NodeSite, nn.Module, Sequence[Tensor], StepArguments], Tensor]

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.lower.sharded.axis_transforms import AxisTransform, FourierAxis, HalfWaveAxis, apply
-from opdsl.lower.sharded.site import Site, StepArguments, by_class
+from opdsl.lower.sharded.site import NodeSite, StepArguments, of_class
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.conv import SpectralConv, shift_phases
@@ -33,7 +35,7 @@ from opdsl.spectrum import Bands, frequencies
 
 
 @dataclass(frozen=True, slots=True)
-class Expansion:
+class ModeExpansion:
     """One expansion of a function in products of functions of one axis each, with its weights.
 
     Attributes:
@@ -83,18 +85,13 @@ class Expansion:
 
 
 def spectral(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], more: StepArguments
 ) -> Tensor:
-    """Run a convolution by coefficients, a key of `EXPANSIONS` or one on the sphere."""
+    """Run a convolution by coefficients, a key of `CONVOLUTIONS`."""
     (x,) = inputs
     with no_autocast(x):
         u, size = x.to(wide(x)), tuple(more.get("size", site.grids[-1]))
-        if isinstance(module, SphericalConv):
-            v = _on_sphere(site, module, u, size)
-        else:
-            expansions = by_class(EXPANSIONS, module)(module, u, site.grids[0], size)
-            results = [convolve(site, x, u, size) for x in expansions]
-            v = sum(results[1:], results[0])
+        v = of_class(CONVOLUTIONS, module)(site, module, u, size)
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
             v = v + (torch.view_as_complex(bias) if v.is_complex() else bias).to(v.dtype)
@@ -102,42 +99,41 @@ def spectral(
 
 
 def analysis(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
     """Compute the coefficients of a whole function from its parts, on all processes."""
-    assert isinstance(module, TruncatedFFT)
-    (x,), a = inputs, site.axis
+    (x,), a, modes = inputs, site.axis, cast("TruncatedFFT", module).modes
     with no_autocast(x):
         u, real = x.to(wide(x)), not x.is_complex()
-        how = _waves(frequencies(module.modes, real=real), u, real=real)
-        z = how.forward(u, [i for i in range(len(module.modes)) if i != a])
+        how = _waves(frequencies(modes, real=real), u, real=real)
+        z = how.forward(u, [i for i in range(len(modes)) if i != a])
         z = apply(z, a + 1, how.transforms[a].columns(site.points, site.space.own(site.points), z))
         return all_reduce(z, site.space)
 
 
 def synthesis(
-    site: Site, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
+    site: NodeSite, module: nn.Module, inputs: Sequence[Tensor], _more: StepArguments
 ) -> Tensor:
     """Evaluate coefficients that all processes have at the own points."""
-    assert isinstance(module, InverseTruncatedFFT)
+    layer = cast("InverseTruncatedFFT", module)
     (z,), a, size = inputs, site.axis, site.grids[-1]
     with no_autocast(z):
-        how = _waves(frequencies(module.modes, real=module.real), z, real=module.real)
+        how = _waves(frequencies(layer.modes, real=layer.real), z, real=layer.real)
         z = apply(z, a + 1, how.transforms[a].rows(size[a], site.space.own(size[a]), z))
         return how.inverse(z, [i for i in range(len(size)) if i != a], size)
 
 
-def _waves(bands: Bands, like: Tensor, *, real: bool) -> Expansion:
+def _waves(bands: Bands, like: Tensor, *, real: bool) -> ModeExpansion:
     """Return the Fourier transforms of some bands, without weights."""
     half = len(bands) - 1 if real else None
     transforms = tuple(FourierAxis(x, half=i == half) for i, x in enumerate(bands))
-    return Expansion(transforms, half, like.new_empty(*(0 for _ in bands)), diagonal=True)
+    return ModeExpansion(transforms, half, like.new_empty(*(0 for _ in bands)), diagonal=True)
 
 
 # --- the two strategies --------------------------------------------------------------------------
 
 
-def _transposed(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
+def _transposed(site: NodeSite, how: ModeExpansion, u: Tensor, size: Size) -> Tensor:
     a, space = site.axis, site.space
     others = [i for i in range(len(size)) if i != a]
     z = how.forward(u, others).movedim(a + 1, 1)
@@ -160,7 +156,7 @@ def _transposed(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
     return _as_values(how.inverse(z, others, size), u, how)
 
 
-def _by_partial_sums(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
+def _by_partial_sums(site: NodeSite, how: ModeExpansion, u: Tensor, size: Size) -> Tensor:
     a, space, transform = site.axis, site.space, how.transforms[site.axis]
     others = [i for i in range(len(size)) if i != a]
     z = how.forward(u, others)
@@ -175,13 +171,13 @@ def _by_partial_sums(site: Site, how: Expansion, u: Tensor, size: Size) -> Tenso
     return _as_values(how.inverse(z, others, size), u, how)
 
 
-def convolve(site: Site, how: Expansion, u: Tensor, size: Size) -> Tensor:
+def convolve(site: NodeSite, how: ModeExpansion, u: Tensor, size: Size) -> Tensor:
     """Convolve by one expansion with the strategy of the plan."""
     assert site.rule.strategy is not None, "the planner chooses a strategy"
     return STRATEGIES[site.rule.strategy](site, how, u, size)
 
 
-STRATEGIES: dict[str, Callable[[Site, Expansion, Tensor, Size], Tensor]] = {
+STRATEGIES: dict[str, Callable[[NodeSite, ModeExpansion, Tensor, Size], Tensor]] = {
     "transpose": _transposed,
     "partial_sums": _by_partial_sums,
 }
@@ -192,7 +188,7 @@ def _as_weights(z: Tensor, weights: Tensor) -> Tensor:
     return torch.complex(z, torch.zeros_like(z)) if weights.is_complex() > z.is_complex() else z
 
 
-def _as_values(v: Tensor, like: Tensor, how: Expansion) -> Tensor:
+def _as_values(v: Tensor, like: Tensor, how: ModeExpansion) -> Tensor:
     """Drop the imaginary part that only rounding makes."""
     return v.real if v.is_complex() and not like.is_complex() and how.half is None else v
 
@@ -200,7 +196,7 @@ def _as_values(v: Tensor, like: Tensor, how: Expansion) -> Tensor:
 # --- expansions of the layers --------------------------------------------------------------------
 
 
-def _fourier(module: SpectralConv, u: Tensor, old: Size, size: Size) -> Iterator[Expansion]:
+def _fourier(module: SpectralConv, u: Tensor, old: Size, size: Size) -> Iterator[ModeExpansion]:
     bands, last = module.bands(), len(size) - 1
     transforms = tuple(
         FourierAxis(band, half=module.real and i == last) for i, band in enumerate(bands)
@@ -211,10 +207,12 @@ def _fourier(module: SpectralConv, u: Tensor, old: Size, size: Size) -> Iterator
     if any(module.offsets) and size != old:
         phases = shift_phases(bands, module.offsets, old, size, u).reshape(counts)
     half = last if module.real else None
-    yield Expansion(transforms, half, R.reshape(*counts, *R.shape[1:]), module.separable, phases)
+    yield ModeExpansion(
+        transforms, half, R.reshape(*counts, *R.shape[1:]), module.separable, phases
+    )
 
 
-def _half_waves(module: BasisConv, u: Tensor, old: Size, size: Size) -> Iterator[Expansion]:
+def _half_waves(module: BasisConv, u: Tensor, old: Size, size: Size) -> Iterator[ModeExpansion]:
     bands = module._bands(module.active_modes or module.modes)  # noqa: SLF001  of all axes
     counts = tuple(map(len, bands))
     half = module.circles[-1] if module.circles and module.real else None
@@ -227,7 +225,7 @@ def _half_waves(module: BasisConv, u: Tensor, old: Size, size: Size) -> Iterator
             for i, (family, band) in enumerate(zip(term, bands, strict=True))
         )
         R = module.matrices(u.dtype.to_real(), index)
-        yield Expansion(
+        yield ModeExpansion(
             transforms, half, R.reshape(*counts, *R.shape[1:]), module.separable, phases
         )
 
@@ -246,21 +244,27 @@ def _phases_of_circles(
     return None if total is None else total.expand(*map(len, bands))
 
 
-def fourier_expansion(module: SpectralConv, like: Tensor, size: Size) -> Expansion:
+def fourier_expansion(module: SpectralConv, like: Tensor, size: Size) -> ModeExpansion:
     """Return the expansion of a layer between equal grids."""
     return next(_fourier(module, like, size, size))
 
 
-EXPANSIONS: dict[type[nn.Module], Callable[..., Iterator[Expansion]]] = {
-    SpectralConv: _fourier,
-    BasisConv: _half_waves,
-}
+def _by_expansions(
+    expansions: Callable[..., Iterator[ModeExpansion]],
+    site: NodeSite,
+    module: nn.Module,
+    u: Tensor,
+    size: Size,
+) -> Tensor:
+    """Convolve by each expansion, and add the results up."""
+    results = [convolve(site, x, u, size) for x in expansions(module, u, site.grids[0], size)]
+    return sum(results[1:], results[0])
 
 
 # --- the sphere ----------------------------------------------------------------------------------
 
 
-def _on_sphere(site: Site, module: SphericalConv, u: Tensor, size: Size) -> Tensor:
+def _on_sphere(site: NodeSite, module: SphericalConv, u: Tensor, size: Size) -> Tensor:
     """Convolve by spherical harmonics; each process has some latitudes."""
     run = _orders_apart if site.rule.strategy == "transpose" else _sums_of_latitudes
     z = run(site, module, longitude_rfft(u, module.orders), size)
@@ -268,7 +272,7 @@ def _on_sphere(site: Site, module: SphericalConv, u: Tensor, size: Size) -> Tens
     return v
 
 
-def _orders_apart(site: Site, module: SphericalConv, z: Tensor, size: Size) -> Tensor:
+def _orders_apart(site: NodeSite, module: SphericalConv, z: Tensor, size: Size) -> Tensor:
     """Sum over all latitudes for the own orders, (batch, latitudes, orders, c) both."""
     space, count = site.space, module.orders + 1
     orders = space.own(count)
@@ -284,7 +288,7 @@ def _orders_apart(site: Site, module: SphericalConv, z: Tensor, size: Size) -> T
     return transpose(z, space, 2, count, 1)
 
 
-def _sums_of_latitudes(site: Site, module: SphericalConv, z: Tensor, size: Size) -> Tensor:
+def _sums_of_latitudes(site: NodeSite, module: SphericalConv, z: Tensor, size: Size) -> Tensor:
     """Add up the coefficients of the own latitudes, (batch, latitudes, orders, c) both."""
     space = site.space
     table = narrow(_tables(module, site.points, z)[0], 2, space.own(site.points))
@@ -318,3 +322,10 @@ def _multiply(z: Tensor, R: Tensor, module: SphericalConv) -> Tensor:
     """Multiply (batch, modes, in) by a real or complex matrix of each mode."""
     R = R if R.is_complex() else R.to(z.dtype)
     return z * R if module.separable else torch.bmm(z.transpose(0, 1), R).transpose(0, 1)
+
+
+CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    BasisConv: partial(_by_expansions, _half_waves),
+    SpectralConv: partial(_by_expansions, _fourier),
+    SphericalConv: _on_sphere,
+}

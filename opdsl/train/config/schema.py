@@ -16,7 +16,6 @@ from opdsl.precisions import PrecisionName
 from opdsl.train.config.balance import BalanceSettings
 from opdsl.train.config.data_section import Data
 from opdsl.train.config.loss_section import LossText, MetricTexts
-from opdsl.train.config.memory_limit import MemoryLimit
 from opdsl.train.config.node_precision import NodePrecision
 from opdsl.train.config.optimization import (
     Average,
@@ -30,7 +29,7 @@ from opdsl.train.config.optimization import (
     WeightGroups,
     WeightPaths,
 )
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import MemoryLimit, Parallel
 from opdsl.train.config.patches_section import Patches
 from opdsl.train.config.section import (
     FIXED,

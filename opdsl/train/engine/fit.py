@@ -24,9 +24,9 @@ from opdsl.train.engine.callbacks import Callback, Callbacks, checked_callbacks
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.forward.recompute import recomputed_parts, recomputes_calls
 from opdsl.train.engine.forward.training_forward import TrainingForward
+from opdsl.train.engine.limits.memory import PlansMemory, planned_memory
 from opdsl.train.engine.loader import AnySampleSet, DeviceLoader
 from opdsl.train.engine.loop import Training
-from opdsl.train.engine.memory import PlansMemory, planned_memory
 from opdsl.train.engine.precision import policy_with_nodes
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate

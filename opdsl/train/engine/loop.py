@@ -376,23 +376,22 @@ class Training:
         return weights_state(self.train_step, self.at, self.meta) | data
 
     def _write(self, state: State, kind: CheckpointKind) -> None:
-        for result in self.checkpoints.save(state, self.at.step, kind):
-            self._report(result)
+        self._report(self.checkpoints.save(state, self.at.step, kind))
 
     def _settle(self) -> None:
         """Wait until the checkpoint under way is on the disk."""
-        for result in self.checkpoints.settle():
-            self._report(result)
+        self._report(self.checkpoints.settle())
 
-    def _report(self, result: SaveResult) -> None:
-        """Report how a checkpoint went."""
-        if result.kind == "step":
-            self.unsaved = result.reason
-        if result.reason is None:
-            self._call("on_checkpoint", result.path)
-            return
-        text = f"no checkpoint at step {result.step}: {result.reason}"
-        self.note(f"{text}; the earlier ones are intact")
+    def _report(self, results: Sequence[SaveResult]) -> None:
+        """Report how checkpoints went."""
+        for result in results:
+            if result.kind == "step":
+                self.unsaved = result.reason
+            if result.reason is None:
+                self._call("on_checkpoint", result.path)
+            else:
+                text = f"no checkpoint at step {result.step}: {result.reason}"
+                self.note(f"{text}; the earlier ones are intact")
 
     def note(self, text: str) -> None:
         """Report a message that does not stop the run."""

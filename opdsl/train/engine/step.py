@@ -17,8 +17,8 @@ from opdsl.parallel.gradients import sum_gradients
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.forward.training_forward import TrainingForward
+from opdsl.train.engine.limits.micro_batches import micro_batches
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
-from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.weights.averages import WeightAverage

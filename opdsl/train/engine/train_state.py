@@ -29,7 +29,7 @@ from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.run.checkpoint import FORMAT, State, malformed
 from opdsl.train.run.listener import RunPlan
 from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
-from opdsl.train.run.saving import Layouts
+from opdsl.train.run.saving import StateLayouts
 from opdsl.train.run.sharded.layout import StatePath
 
 
@@ -224,7 +224,7 @@ def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State
     }
 
 
-def layouts_of(train_step: TrainStep) -> Layouts:
+def layouts_of(train_step: TrainStep) -> StateLayouts:
     """Return how a run divides the tensors of its state among processes.
 
     Weights and their means are divided as the parameter of their name, values of the optimizer as

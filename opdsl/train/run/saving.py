@@ -13,7 +13,7 @@ from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, Note, St
 from opdsl.train.run.sharded.layout import StatePath
 
 # the tensor of this run whose division a stored one is to have, by its path in the state
-Layouts = Callable[[StatePath], Tensor | None]
+StateLayouts = Callable[[StatePath], Tensor | None]
 
 
 def undivided(_path: StatePath) -> None:
@@ -45,7 +45,7 @@ class Checkpoints(Protocol):
     def settle(self) -> list[SaveResult]:
         """Wait for what was begun, and return its result."""
 
-    def load(self, kind: CheckpointKind, note: Note | None, layouts: Layouts) -> State | None:
+    def load(self, kind: CheckpointKind, note: Note | None, layouts: StateLayouts) -> State | None:
         """Load the newest undamaged state; None if there is none."""
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class LocalCheckpoints:
         self,
         kind: CheckpointKind = "step",
         note: Note | None = None,
-        layouts: Layouts = undivided,  # noqa: ARG002  one process has whole tensors
+        layouts: StateLayouts = undivided,  # noqa: ARG002  one process has whole tensors
     ) -> State | None:
         """Load the newest undamaged state; None if there is none.
 

@@ -9,9 +9,9 @@ from opdsl.lower.memory.choice import StateBytes
 from opdsl.lower.memory.planning import plan_step
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.recompute import SegmentPlan
-from opdsl.train.config.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.memory import MemoryPlan, PlansMemory, StepNeeds
+from opdsl.train.engine.limits.memory import MemoryPlan, PlansMemory, StepNeeds
 from opdsl.workflow.memory_report import MemoryReport
 
 

@@ -16,8 +16,8 @@ from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.fit import normaliser_of, objective_of, steps_in_epoch, train_step_of
 from opdsl.train.engine.forward.symmetries import RandomSymmetries
+from opdsl.train.engine.limits.memory import apply_memory_plan
 from opdsl.train.engine.loader import Batch, DeviceLoader
-from opdsl.train.engine.memory import apply_memory_plan
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.prefetch import LoadedBatch
 from opdsl.train.engine.randomness import seed_everything

@@ -106,8 +106,11 @@ def _space(settings: Settings, world: int) -> int:
         raise fault("OP0800", message, helps=helps, file="parallel.space")
     data = world // space
     if data > batch:
-        message = f"{data} processes share a batch of {batch} samples, so that some have none"
-        helps = (f"start at most {batch * space} processes", f"or set `batch` to {data} or more")
+        samples = "1 sample" if batch == 1 else f"{batch} samples"
+        message = f"{data} processes share a batch of {samples}, so that some have none"
+        most = batch * space
+        fewer = "train in one process" if most == 1 else f"start at most {most} processes"
+        helps = (fewer, f"or set `batch` to {data} or more")
         raise fault("OP0801", message, helps=helps, file="batch")
     return space
 
@@ -196,3 +199,10 @@ def divide_grids(
     sharding = shard(module, mesh, axis).sharding
     assert sharding is not None  # there are several processes along "space"
     sharding.plan(sizes_at(graph, train.resolution), settings.batch, torch.float32)
+
+
+def compute_alone(module: OperatorModule) -> None:
+    """Let a process compute the module alone again."""
+    module.sharding = None
+    if isinstance(module, PatchedModule):
+        module.share(ALONE)

@@ -42,7 +42,7 @@ from opdsl.workflow.runs.evaluation import (
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
 from opdsl.workflow.training.memory_plan import memory_planner
-from opdsl.workflow.training.processes import divide_grids
+from opdsl.workflow.training.processes import compute_alone, divide_grids
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import TrainingSummary, summary_of
 from opdsl.workflow.training.transform_checks import axis_rules
@@ -111,12 +111,12 @@ class ReadyRun:
         finish, processes = partial(self.finish_alone, outcome), current()
         if processes is None:  # the user has initialised torch's group
             return first_does(mesh, finish)
-        summary: TrainingSummary = processes.result_of_first(finish)
-        return summary
+        summary = processes.first_finishes(finish)
+        return summary_of(self.run, read_about(self.run)) if summary is None else summary
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
         """Finish in the first process, on a module that is not divided among processes."""
-        self.module.sharding = None
+        compute_alone(self.module)
         if self.resolved.settings.parallel.strategy == "ddp":
             return self.finish(outcome)
         weight = next(self.module.parameters())

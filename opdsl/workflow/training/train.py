@@ -101,7 +101,7 @@ def train(
     folder = Path(out) if out is not None else new_folder(ready.graph.name)
     source = start.folder if isinstance(start, Run) else None if start is None else Path(start)
     with _interruptible(folder):
-        begin_run(
+        summary = begin_run(
             ready,
             resolved,
             folder,
@@ -112,7 +112,7 @@ def train(
             warn=warn,
             loss=loss,
         )
-    return open_run(folder)
+    return open_run(summary.run)
 
 
 def resume(

@@ -1,13 +1,15 @@
 """The plan of processes as text and JSON, against the graph and the numbers of the plan."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from opdsl.compiler import load
-from opdsl.diagnostics import OpError
+from opdsl.diagnostics import OpError, Source
 from opdsl.workflow.errors import ArgumentError
-from opdsl.workflow.plans import plan_processes
+from opdsl.workflow.plans import plan_processes, plan_run
+from opdsl.workflow.programs.program import open_model
 
 PROGRAM = """edition 2026
 from std.fourier import FourierLayer
@@ -96,6 +98,31 @@ def test_groups_that_do_not_divide_the_processes_are_refused():
         planned(space="3")
     with pytest.raises(ArgumentError, match="groups of 0"):
         planned(space="x=0")
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("", (4, "y")),
+        ("parallel { space = 2 }", (2, "y")),
+        ("parallel { space { x = 2 } }", (2, "x")),
+        ("parallel { space = auto }", (1, "x")),
+    ],
+)
+def test_the_train_block_decides_without_the_option(section, expected):
+    text = f"{PROGRAM}train Plane {{\n  batch = 8\n  {section}\n}}\n"
+    program = open_model(Source("plane.op", text), Path())
+    plan = plan_run(program, SIZES, None, 4, None).plan
+    assert (plan.ranks, plan.axis.name) == expected
+    assert plan.batch == 8 * expected[0] // 4
+    assert plan_run(program, SIZES, 4, 4, "x=4").plan.ranks == 4
+
+
+def test_two_axes_of_the_train_block_are_refused():
+    text = f"{PROGRAM}train Plane {{\n  parallel {{ space {{ x = 2 y = 2 }} }}\n}}\n"
+    with pytest.raises(OpError) as caught:
+        plan_run(open_model(Source("plane.op", text), Path()), SIZES, None, 4, None)
+    assert caught.value.diagnostics[0].code == "OP0822"
 
 
 def test_an_unknown_axis_is_refused():

@@ -1,11 +1,13 @@
 """What a run in several processes refuses, before the first step."""
 
+import numpy as np
 import pytest
 import torch.distributed as dist
 
+import opdsl
 from opdsl.compiler import load
 from opdsl.diagnostics import OpError
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.config.schema import Incremental, Optimizer, Settings
 from opdsl.workflow.training.processes import mesh_of, refuse_disagreement
 from tests.e2e.command_line import TINY
@@ -56,3 +58,18 @@ def test_all_processes_refuse_alike():
         assert code == wanted
         assert part in text
     assert shapes == [(2, 1), (1, 2), (2, 1), (1, 2), (1, 2)]
+
+
+def through_python(folder):
+    random = np.random.default_rng(0)
+    a = random.normal(size=(12, 1, 9, 9)).astype("float32")
+    options = {"epochs": 2, "batch": 5, "precision": "fp64", "device": "cpu"}
+    run = opdsl.train(TINY, data={"a": a, "u": 2 * a}, out=folder, **options)
+    return run.metrics.history[-1]["train_loss"], float(np.abs(run.predict(a)).sum())
+
+
+def test_a_python_program_trains_in_several_processes(tmp_path):
+    alone = through_python(str(tmp_path / "one"))
+    first, second = run_world(2, through_python, str(tmp_path / "two"))
+    assert first == second
+    assert first == pytest.approx(alone, rel=1e-6)

@@ -35,7 +35,7 @@ from opdsl.train.run.checkpoint import (
     read_manifest,
     read_values,
 )
-from opdsl.train.run.saving import Layouts, SaveResult, undivided
+from opdsl.train.run.saving import SaveResult, StateLayouts, undivided
 from opdsl.train.run.sharded.files import sha256_of
 from opdsl.train.run.sharded.layout import LayoutError, StatePath, StoredTensor
 from opdsl.train.run.sharded.shared_folder import refuse_separate_folders
@@ -179,7 +179,7 @@ class WorldCheckpoints:
         self,
         kind: CheckpointKind = "step",
         note: Note | None = None,
-        layouts: Layouts = undivided,
+        layouts: StateLayouts = undivided,
     ) -> State | None:
         """Load the newest checkpoint that is undamaged for all processes; None if there is none.
 
@@ -212,7 +212,7 @@ class WorldCheckpoints:
             state[RANDOM] = states[self.rank]
         return state
 
-    def _read(self, path: Path, layouts: Layouts) -> State:
+    def _read(self, path: Path, layouts: StateLayouts) -> State:
         """Read a checkpoint, divided as this run divides its tensors.
 
         Raises:
@@ -225,7 +225,7 @@ class WorldCheckpoints:
             self._agreed(lambda: insert(state, tensors))
         return divide(state, layouts)
 
-    def _values(self, path: Path, layouts: Layouts) -> tuple[State, list[StoredTensor]]:
+    def _values(self, path: Path, layouts: StateLayouts) -> tuple[State, list[StoredTensor]]:
         """Return what every process reads whole, and the table of the tensors to be divided.
 
         The processes share the work of comparing hashes.
@@ -330,7 +330,7 @@ def separate(state: State) -> tuple[State, dict[StatePath, Tensor]]:
     return {k: walk(x, (k,)) for k, x in state.items()}, tensors
 
 
-def divide(state: State, layouts: Layouts) -> State:
+def divide(state: State, layouts: StateLayouts) -> State:
     """Return a state whose whole tensors are divided as those of a run.
 
     Args:

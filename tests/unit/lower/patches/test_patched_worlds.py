@@ -9,7 +9,7 @@ from opdsl.compiler import load
 from opdsl.ir.patches.layout import Decomposition
 from opdsl.lower.patches.patched import PatchedModule
 from opdsl.parallel.mesh import ProcessMesh
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.config.schema import Optimizer, Settings
 from opdsl.train.engine.fit import normaliser_of, objective_of, train_step_of
 from opdsl.train.engine.loader import DeviceLoader

@@ -4,7 +4,7 @@ import pytest
 
 from opdsl.diagnostics import OpError
 from opdsl.setting import Setting
-from opdsl.train.config.memory_limit import parse_bytes
+from opdsl.train.config.parallel_and_memory import parse_bytes
 from opdsl.train.config.settings import resolve
 
 

@@ -9,8 +9,8 @@ import torch
 
 from opdsl.diagnostics import OpError
 from opdsl.parallel.mesh import ProcessMesh
-from opdsl.train.config.parallel_section import Parallel
-from opdsl.train.config.schema import Settings
+from opdsl.train.config.optimization import Average, Optimizer
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.engine.fit import fit, normaliser_of, objective_of, train_step_of
 from opdsl.train.engine.loader import DeviceLoader
 from opdsl.train.losses.objective import LossValue, Objective
@@ -21,36 +21,55 @@ from tests.worlds import run_world
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def trained(folder: str, settings: Settings, world: int, size: int = 13):
-    """Train the toy in the processes of this world; return weights and rows."""
+CASES = {
+    "last batch of 3": {},
+    "accumulate": {"accumulate": 2},
+    "noise and clip": {"noise": 0.1, "clip": 0.5},
+    "last batch of 1": {"batch": 12},
+    "h1": {"loss": "h1"},
+    "mean of weights": {"average": Average(kind="ema", decay=0.9)},
+    "lbfgs": {"optimizer": Optimizer(kind="lbfgs", lr=0.5, iterations=3), "batch": 13},
+}
+
+
+def trained(folder: str, world: int):
+    """Train the toy in the processes of this world, in each case; return weights and errors."""
     mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
-    torch.manual_seed(0)
-    module = Toy(dropout=0.0)
-    result = fit(module, cloud(size), cloud(7, seed=2), settings, Path(folder), meta={}, mesh=mesh)
-    return dict(module.state_dict()), result.history, result.metrics
+    results = {}
+    for name, more in CASES.items():
+        torch.manual_seed(0)
+        module, run = Toy(dropout=0.0), Path(folder, name)
+        settings = quick(2, **{"precision": "fp64", **more})
+        result = fit(module, cloud(13), cloud(7, seed=2), settings, run, meta={}, mesh=mesh)
+        results[name] = dict(module.state_dict()), result.metrics
+    return results
 
 
-def run(folder: Path, settings: Settings, world: int, size: int = 13):
-    """Train in a world; return the weights of all ranks and the rows on the disk."""
-    args = str(folder), settings, world, size
-    results = [trained(*args)] if world == 1 else run_world(world, trained, *args)
-    rows = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+def rows_of(run: Path):
+    rows = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         del row["seconds"]
-    return results, rows
+    return rows
 
 
-def compare(tmp_path: Path, settings: Settings, world: int, size: int = 13) -> None:
-    (alone,), expected = run(tmp_path / "1", settings, 1, size)
-    results, rows = run(tmp_path / "n", settings, world, size)
-    assert len(rows) == len(expected)
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    """The folders and results of one process and of two."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    return (one, trained(str(one), 1)), (two, *run_world(2, trained, str(two), 2))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_learn_as_one(worlds, case):
+    (one, alone), (two, first, second) = worlds
+    expected, rows = rows_of(one / case), rows_of(two / case)
+    assert len(rows) == len(expected) == 2
     for row, other in zip(rows, expected, strict=True):
         _compare_rows(row, other)
-    for weights, _, metrics in results:
-        assert metrics.rel_l2 == pytest.approx(alone[2].rel_l2, rel=1e-9)
-        for name, x in weights.items():
-            torch.testing.assert_close(x, alone[0][name], **CLOSE)
-            assert torch.equal(x, results[0][0][name])
+    for name, x in alone[case][0].items():
+        torch.testing.assert_close(first[case][0][name], x, **CLOSE)
+        assert torch.equal(first[case][0][name], second[case][0][name])
+    assert first[case][1] == second[case][1]
 
 
 def _compare_rows(row, other):
@@ -60,21 +79,6 @@ def _compare_rows(row, other):
             _compare_rows(row[key], value)
         else:
             assert row[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {},
-        {"accumulate": 2},
-        {"noise": 0.1, "clip": 0.5},
-        {"batch": 12},
-        {"loss": "h1"},
-    ],
-    ids=["last batch of 3", "accumulate", "noise and clip", "last batch of 1", "h1"],
-)
-def test_two_processes_learn_as_one(tmp_path, more):
-    compare(tmp_path, quick(2, **{"precision": "fp64", **more}), 2)
 
 
 def gradients(strategy: str, world: int):

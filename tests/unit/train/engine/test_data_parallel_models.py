@@ -11,7 +11,7 @@ from opdsl.compiler import load
 from opdsl.lower.module import lower
 from opdsl.parallel.mesh import ProcessMesh
 from opdsl.resources import root
-from opdsl.train.config.parallel_section import Parallel
+from opdsl.train.config.parallel_and_memory import Parallel
 from opdsl.train.config.schema import Optimizer, Settings
 from opdsl.train.engine.fit import normaliser_of, objective_of, train_step_of
 from opdsl.train.engine.loader import DeviceLoader

@@ -15,9 +15,9 @@ from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import fit, objective_of, train_step_of
 from opdsl.train.engine.forward import host_tensors
 from opdsl.train.engine.forward.host_tensors import host_saved_tensors
+from opdsl.train.engine.limits.memory import MemoryPlan, planned_memory
+from opdsl.train.engine.limits.micro_batches import micro_batches
 from opdsl.train.engine.loader import Batch
-from opdsl.train.engine.memory import MemoryPlan, planned_memory
-from opdsl.train.engine.micro_batches import micro_batches
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.optimizers.algorithms.host_state import keep_state_on_host
 from opdsl.train.optimizers.algorithms.muon_with_adamw import MuonWithAdamW

@@ -40,6 +40,17 @@ class Watcher(Callback):
             self.samples[run.step] = batch.inputs["a"][:, 0, 0].tolist()
 
 
+class Scaled(Toy):
+    """A module with a weight of its own beside those of its layers."""
+
+    def __init__(self):
+        super().__init__(dropout=0.0)
+        self.scale = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, a):
+        return super().forward(a) * self.scale.sum()
+
+
 def settings(strategy="ddp", **more):
     parallel = {"strategy": strategy}
     return quick(EPOCHS, precision="fp64", parallel=parallel, checkpoint={"keep": 9}, **more)
@@ -113,6 +124,27 @@ def test_a_run_of_two_goes_on_in_one_and_in_four_with_the_same_batches(tmp_path,
         wanted = {k: x for k, x in samples_of(alone).items() if k >= done}
         assert samples_of(rest) == wanted
         assert CheckpointStore(copy).load("best")["module"].keys() == alone[0][0].keys()
+
+
+def trained_with_a_mean(folder, strategy, world, epochs, resume):
+    mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
+    torch.manual_seed(0)
+    module, average = Scaled(), {"kind": "ema", "decay": 0.9}
+    more = {"parallel": {"strategy": strategy}, "precision": "fp64", "average": average}
+    data = cloud(SIZE), cloud(7, seed=2)
+    fit(module, *data, quick(epochs, **more), Path(folder), meta={}, mesh=mesh, resume=resume)
+    best = CheckpointStore(Path(folder)).load("best")["module"]
+    return best, CheckpointStore(Path(folder)).load()["average"]["values"]
+
+
+def test_the_mean_of_divided_weights_is_saved_and_goes_on_in_one_process(tmp_path):
+    args = str(tmp_path / "alone"), "ddp", 1
+    trained_with_a_mean(*args, 2, False)
+    expected = trained_with_a_mean(*args, 3, True)
+    run_world(2, trained_with_a_mean, str(tmp_path / "run"), "fsdp", 2, 2, False)
+    found = trained_with_a_mean(str(tmp_path / "run"), "ddp", 1, 3, True)
+    for weights, wanted in zip(found, expected, strict=True):
+        close(weights, wanted)
 
 
 # ------------------------------------------------------------------------------------------ disks

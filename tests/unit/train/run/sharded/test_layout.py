@@ -35,6 +35,12 @@ def test_parts_cover_a_tensor_if_they_follow_one_another(axis, cuts, data):
     assert not covers(shape, longer)
 
 
+def test_parts_of_the_right_size_in_all_may_overlap_and_leave_a_gap():
+    first, second = ((0, 0), (2, 3)), ((2, 0), (2, 3))
+    assert covers((4, 3), [first, second])
+    assert not covers((4, 3), [first, first])
+
+
 def test_a_tensor_without_elements_has_no_parts():
     assert covers((0, 3), [])
     assert not covers((0, 3), [((0, 0), (0, 3))])

@@ -44,13 +44,9 @@ def expected(shift=0.0):
     return {k: x.clone() for k, x in filled(Toy(), shift).state_dict().items()}
 
 
-def sharded(shift=0.0):
-    mesh = ProcessMesh.of_world().device_mesh["data"]
+def sharded(shift=0.0, space=1):
     module = filled(Toy(), shift)
-    by_dtype = {}
-    for name, p in list(module.named_parameters()):
-        by_dtype.setdefault(p.dtype, []).append(name)
-    fully_shard(module, mesh=mesh)
+    fully_shard(module, mesh=ProcessMesh.of_world(space).device_mesh["data"])
     return module
 
 
@@ -182,6 +178,22 @@ def test_replicated_weights_are_written_once_as_in_one_process(tmp_path):
         same(weights, expected())
         assert len(moments) == 4
         assert random.tolist() == [rank] * 2
+
+
+def save_in_space(folder):
+    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints.save(state_of(sharded(space=2)), 3)
+    return [x.reason for x in checkpoints.settle()]
+
+
+def test_parts_that_several_processes_have_are_written_once(tmp_path):
+    assert run_world(4, save_in_space, str(tmp_path)) == [[None]] * 4
+    store = CheckpointStore(tmp_path)
+    same(store.load()["module"], expected())
+    manifest = json.loads((store.paths()[0] / MANIFEST).read_text())
+    sizes = {tuple(x["path"]): len(x["shards"]) for x in manifest["tensors"]}
+    assert sizes["module", "real"] == 2
+    assert sizes["module", "small"] == 1
 
 
 # ------------------------------------------------------------------------------------------ faults

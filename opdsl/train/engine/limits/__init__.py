@@ -1,0 +1,1 @@
+"""Training steps within a limit of memory: their plan, and the parts of their batches."""
