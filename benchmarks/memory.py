@@ -111,9 +111,9 @@ def case(name):
         step.learn(some, 1e-3)  # the moments are there from now on
         seconds = []
         for _ in range(STEPS):
-            begin = time.perf_counter()
+            begin = time.process_time()  # other programs may run on the machine
             step.learn(some, 1e-3)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(time.process_time() - begin)
         state = report.state
         # at the beginning of a step weights, moments and batch are alive; gradients are not
         before = state.weights + state.optimizer + state.batch
@@ -139,8 +139,8 @@ def table(cases):
         "",
         "Written by `benchmarks/memory.py`: float32, one core, AdamW. Peaks are those of",
         "torch's allocator with weights, gradients, moments and batch, in MiB; limits are parts of",
-        "the memory of a step that keeps everything. Times vary between runs, by more where other",
-        "programs run.",
+        "the memory of a step that keeps everything. Times are those of the processor, relative to",
+        "that step; they vary by some ten percent between runs.",
         "",
         "| operator | limit | measures | predicted | measured | predicted / measured | time |",
         "|---|---|---|---|---|---|---|",
