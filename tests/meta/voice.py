@@ -43,6 +43,7 @@ MANY = 16  # modules of a folder
 # modules that are one algorithm, or one table
 ONE_ALGORITHM: dict[str, str] = {
     "opdsl/blocks/spectral/spectral_conv.py": "one block: every fact about it, in all bases",
+    "opdsl/lower/memory/timeline.py": "the simulation of the memory of a step",
     "opdsl/syntax/tree.py": "one class for each rule of the grammar",
 }
 # folders with one module for each thing of a kind

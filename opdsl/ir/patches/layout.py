@@ -65,7 +65,7 @@ class Decomposition:
 
     def sizes(
         self, domain: Domain, roots: Mapping[str, tuple[int, ...]]
-    ) -> dict[str, PatchPosition]:
+    ) -> dict[str, tuple[int, ...]]:
         """Return the points of a patch with its overlap on each axis of each declared domain.
 
         Args:

@@ -104,7 +104,7 @@ class PatchedModule(OperatorModule):
         self._set_lengths(tuple(x.points for x in axes))
         outputs = self._on_patches(inner, self._functions(arguments), axes)
         self.latest = inner.latest
-        return outputs if len(outputs) > 1 else outputs.popitem()[1]
+        return {**outputs} if len(outputs) > 1 else outputs.popitem()[1]
 
     def share(self, mesh: ProcessMesh) -> None:
         """Divide the patches of each sample among the processes along "space".
@@ -259,7 +259,8 @@ class PatchedModule(OperatorModule):
     def _too_small(self, promise: AxisPromise, axis: AxisPatches, reason: str) -> OpError:
         name = f"`{promise.domain.name}.{promise.axis.name}`"
         message = f"at {axis.points} points on {name}, {reason}"
-        labels, notes = (), ()
+        labels: tuple[Label, ...] = ()
+        notes: tuple[str, ...] = ()
         if promise.cause:
             labels = (Label(promise.cause.node.spans[0], promise.cause.text),)
             notes = (promise.cause.bound.note,)

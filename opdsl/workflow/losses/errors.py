@@ -167,8 +167,8 @@ def _refuse_no_members(
         deviation = typing.value(options["deviation"])
         if isinstance(deviation, NumberValue) and deviation.value <= 0:
             message = "a deviation is above 0"
-            helps = ("write the output that predicts it: `crps(u, deviation = w)`",)
-            raise typing.fail("OP0702", message, options["deviation"].span, helps=helps)
+            usage = "write the output that predicts it: `crps(u, deviation = w)`"
+            raise typing.fail("OP0702", message, options["deviation"].span, helps=(usage,))
         if isinstance(target, FunctionValue):
             typing.same_shape(value, target, expr.span)
         return

@@ -22,7 +22,7 @@ def keep_state_on_host(optimizer: Optimizer) -> None:
         optimizer: one, or one of several `parts`, such as `MuonWithAdamW`.
     """
     for part in getattr(optimizer, "parts", (optimizer,)):
-        part.step = _step_by_weight(part, part.step)
+        part.step = _step_by_weight(part, part.step)  # type: ignore[method-assign]  # of one object
 
 
 def _step_by_weight(optimizer: Optimizer, update: Callable[[], Any]) -> Callable[..., None]:
