@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import count_samples
-from opdsl.parallel.agreement import sums_over_data
+from opdsl.parallel.agreement import copy_from_first, sums_over_data
 from opdsl.parallel.gradients import sum_gradients
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.train.config.schema import Band
@@ -131,9 +131,16 @@ class TrainStep:
         batches = [y for x in whole for y in micro_batches(x, self.parts, always=always)]
         learn = self._learn_repeatedly if self.repeats else self._learn_once
         result = learn(batches, _Moment(step, epoch, samples))
+        copy_from_first(self.mesh, self._running_statistics())
         if self.average and result.moved:
             self.average.after_step()
         return result
+
+    def _running_statistics(self) -> list[Tensor]:
+        """Return the statistics that norms keep for evaluation, each process of its own samples."""
+        if self.mesh.world == 1:
+            return []
+        return [x for name, x in self.module.named_buffers() if "running_" in name]
 
     def _learn_once(self, batches: Sequence[Batch], moment: _Moment) -> StepResult:
         loss = self._backward(batches, moment)

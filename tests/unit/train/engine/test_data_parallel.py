@@ -81,6 +81,32 @@ def _compare_rows(row, other):
             assert row[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
 
 
+class Normed(torch.nn.Module):
+    """A network with statistics of batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.toy, self.norm = Toy(dropout=0.0), torch.nn.BatchNorm1d(1)
+
+    def forward(self, **inputs):
+        u = self.toy(**inputs)
+        return self.norm(u.flatten(2)).reshape(u.shape)
+
+
+def statistics(folder: str):
+    torch.manual_seed(0)
+    module, settings = Normed(), quick(2, precision="fp64")
+    mesh = ProcessMesh.of_world()
+    fit(module, cloud(13), cloud(7, seed=2), settings, Path(folder), meta={}, mesh=mesh)
+    return module.norm.running_mean, module.norm.running_var
+
+
+def test_norms_have_equal_statistics_in_all_processes(tmp_path):
+    first, second = run_world(2, statistics, str(tmp_path / "run"))
+    assert first[0].abs() > 1e-6  # they have moved
+    assert (torch.equal(first[0], second[0]), torch.equal(first[1], second[1])) == (True, True)
+
+
 def gradients(strategy: str, world: int):
     """Take steps, and return losses, norms, and whole weights and gradients."""
     mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
