@@ -45,6 +45,13 @@ def planned(folder, limit, *more):
     return json.loads(run("summary", folder / "waves.op", *args).stdout)["memory"]
 
 
+def test_a_measure_that_changes_nothing_is_not_listed(folder):
+    small = folder / "small.op"
+    small.write_text(PROGRAM.replace("repeat 3", "repeat 1"))
+    text = run("summary", small, "--at", "x=24,y=24", "--memory", "100 kB").output
+    assert text.count("everything kept") == 1
+
+
 def test_summary_shows_what_is_chosen_and_train_does_it(folder):
     most = planned(folder, "1 TB")["attempts"][0]["peak"]
     limit = f"{int(0.85 * most)} B"

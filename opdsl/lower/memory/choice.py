@@ -124,7 +124,8 @@ def attempts(
         return
     for host_state, host_activations in options:
         attempt = step.attempt(samples, 1, host_state, host_activations)
-        yield attempt
+        if attempt.choice != kept:  # with few units, nothing is better than to keep all
+            yield attempt
         if attempt.fits:
             return
     for host_state, host_activations in options:
