@@ -47,7 +47,7 @@ def command(
         str | None, typer.Option("--partition", metavar="NAME", help="The partition of Slurm.")
     ] = None,
 ) -> None:
-    """Print the script of a job that trains a model on several machines.
+    """Print the script of a job that trains on several machines.
 
     A job that is started again, as after its time limit, goes on with its run.
 

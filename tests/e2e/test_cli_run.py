@@ -340,7 +340,8 @@ def test_a_prediction_in_hdf5_is_what_the_module_says(trained, tmp_path):
     result = run("predict", trained, "-i", source, "-o", tmp_path / "p.h5", "--device", "cpu")
     assert (result.exit_code, result.stdout) == (0, "")
     found = open_dataset(tmp_path / "p.h5")
-    module, kept = trained_module(trained, read_run_folder(trained).graph)
+    saved = read_run_folder(trained)
+    module, kept = trained_module(trained, saved.graph, saved.settings)
     inputs = {"a": open_dataset(source).values["coefficient"]}
     with torch.no_grad():
         truth = kept.normaliser.decode(module.eval()(**kept.normaliser.encode(inputs)))["u"]

@@ -284,7 +284,7 @@ def test_parameters_and_settings_are_completed_with_their_values():
 
 def test_codes_formats_and_kinds_are_completed():
     assert offered("opdsl explain OP09") == [x for x in CODES if x.startswith("OP09")]
-    assert offered("opdsl explain too-m") == ["too-many-modes"]
+    assert offered("opdsl explain too-many-m") == ["too-many-modes"]
     assert offered("opdsl check --format ") == ["text", "json", "github"]
     assert offered("opdsl render tiny.op -f ") == ["svg", "png", "pdf", "dot", "mermaid"]
     assert offered("opdsl schema ") == ["ir", "train", "blocks"]
@@ -320,7 +320,7 @@ def test_completion_needs_no_torch():
         "import atexit, sys; from opdsl.cli import main;"
         "atexit.register(lambda: print('torch' in sys.modules)); main()"
     )
-    words = "opdsl train tiny.op --set m"
+    words = "opdsl train tiny.op --set mo"
     asked = {"_OPDSL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "4"}
     found = subprocess.run(  # noqa: S603  our own program
         [sys.executable, "-c", code],
@@ -337,7 +337,7 @@ def test_bash_itself_completes():
     script = (
         'opdsl() { "$PYTHON" -m opdsl "$@"; }\n'
         'eval "$(_OPDSL_COMPLETE=source_bash opdsl)"\n'
-        "COMP_WORDS=(opdsl explain too-m); COMP_CWORD=2\n"
+        "COMP_WORDS=(opdsl explain too-many-m); COMP_CWORD=2\n"
         'export PYTHON; export -f opdsl; _opdsl_completion "$0"\n'
         'printf "%s\\n" "${COMPREPLY[@]}"\n'
     )

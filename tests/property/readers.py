@@ -246,7 +246,7 @@ def _open_run(folder: Path) -> None:
     tests_of(saved.folder, saved.about)
     valid_of(saved.folder, saved.about)
     for last in (False, True):
-        trained_module(saved.folder, saved.graph, last=last)
+        trained_module(saved.folder, saved.graph, saved.settings, last=last)
         stored_calibration(folder)
     assert opdsl.open_run(folder).metrics.history == read_metrics(folder)
     run = resumable_run(folder)

@@ -278,6 +278,7 @@ def check_folder(folder, subfolder):
         WorldCheckpoints.of(CheckpointStore(run))
     except OpError as error:
         return error.diagnostics[0].code, error.diagnostics[0].message
+    dist.barrier()  # the first process removes what the others have seen
     return [x.name for x in run.iterdir()]
 
 
