@@ -103,7 +103,9 @@ def test_torchrun_with_divided_weights_is_that_of_one(quick):
 # -------------------------------------------------------------------------------------- signals
 
 
-@pytest.mark.parametrize("whom", ["the starter", "one process"])
+@pytest.mark.parametrize(
+    "whom", [pytest.param("the starter", marks=pytest.mark.slow), "one process"]
+)
 def test_sigterm_saves_and_the_run_goes_on_in_one_process(quick, whom):
     child = start("train", "tiny.op", "--nproc", 2, "--out", "run", *LONG, cwd=quick)
     wait_for_epochs(child, "run")
@@ -119,6 +121,7 @@ def test_sigterm_saves_and_the_run_goes_on_in_one_process(quick, whom):
     assert len(rows("run")) == done + 1
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_and_all_stop(quick):
     child = start("train", "tiny.op", "--nproc", 2, "--out", "run", *LONG, cwd=quick)
     wait_for_epochs(child, "run")
@@ -138,9 +141,9 @@ def test_a_killed_process_is_named_and_all_stop(quick):
 @pytest.mark.parametrize(
     ("more", "code", "exit_code"),
     [
-        (("--set", "batch=1"), "OP0801", 2),
+        pytest.param(("--set", "batch=1"), "OP0801", 2, marks=pytest.mark.slow),
         (("--set", "parallel.space=3"), "OP0800", 2),
-        (("--data", "gone.h5"), "OP0610", 4),
+        pytest.param(("--data", "gone.h5"), "OP0610", 4, marks=pytest.mark.slow),
     ],
 )
 def test_one_process_reports_what_all_refuse(quick, more, code, exit_code):
@@ -150,6 +153,7 @@ def test_one_process_reports_what_all_refuse(quick, more, code, exit_code):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_processes_with_other_programs_are_refused_by_one(quick):
     (quick / "other.op").write_text((TINY + QUICK).replace("width : int = 6", "width : int = 7"))
     arguments = [(x, "--out", "run") for x in ("tiny.op", "other.op")]
@@ -181,6 +185,7 @@ def test_processes_with_other_data_are_refused_by_one(quick):
     assert "the training data" in "".join(ends)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_port_in_use_is_named():
     with socket.socket() as s:
@@ -195,7 +200,7 @@ def test_a_port_in_use_is_named():
     assert f"port {port}" in errors[0]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_never_arrives_is_named(quick, rank):
     env = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}

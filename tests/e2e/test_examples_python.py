@@ -11,10 +11,13 @@ FOLDER = Path(__file__).parents[2] / "examples" / "python"
 PACKAGES = {"with_lightning": "lightning", "with_accelerate": "accelerate"}
 
 
-SLOW = [pytest.param(x, marks=pytest.mark.slow) for x in ("own_loop", "with_accelerate")]
+SLOW = [
+    pytest.param(x, marks=pytest.mark.slow)
+    for x in ("own_loop", "with_lightning", "with_accelerate")
+]
 
 
-@pytest.mark.parametrize("name", ["callbacks", "with_lightning", *SLOW])
+@pytest.mark.parametrize("name", ["callbacks", *SLOW])
 def test_a_script_learns_the_waves(tmp_path, name):
     pytest.importorskip(PACKAGES.get(name, "opdsl"))
     command = [sys.executable, str(FOLDER / f"{name}.py")]

@@ -142,6 +142,7 @@ def test_a_run_goes_on_with_its_patches_only():
     assert [x.code for x in caught.value.diagnostics] == ["OP0629"]
 
 
+@pytest.mark.slow
 def test_a_run_in_two_processes_that_share_patches_is_that_of_one(home, tmp_path):
     more = ("--set", "parallel.space=2")
     Path("waves.op").write_text(PROGRAM.replace("batch = 4", "batch = 5 precision = fp64"))

@@ -253,9 +253,10 @@ def test_a_file_that_changes_while_it_is_read_is_one_diagnostic(here, layout, wo
 
 @pytest.mark.parametrize(
     "together",
-    [False, pytest.param(True, marks=pytest.mark.slow)],
+    [False, True],
     ids=["the run", "its processes too"],
 )
+@pytest.mark.slow  # `test_cli_run` has a command that is terminated
 def test_a_signal_saves_a_run_that_reads_ahead(here, together):
     program(here, pair_npz)
     settings = (*STREAMED, "--epochs", 20, "--set", "checkpoint.every=50")

@@ -68,6 +68,7 @@ def through_python(folder):
     return run.metrics.history[-1]["train_loss"], float(np.abs(run.predict(a)).sum())
 
 
+@pytest.mark.slow
 def test_a_python_program_trains_in_several_processes(tmp_path):
     alone = through_python(str(tmp_path / "one"))
     first, second = run_world(2, through_python, str(tmp_path / "two"))

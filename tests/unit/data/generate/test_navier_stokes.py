@@ -93,6 +93,7 @@ def test_a_manufactured_flow_stays_where_its_forcing_holds_it():
     assert np.abs(force).max() > 0.5
 
 
+@pytest.mark.slow
 def test_errors_fall_with_order_four(monkeypatch):
     monkeypatch.setattr("opdsl.data.generate.solvers.vorticity.PER_TIME", 4)
     torus = Torus(8)

@@ -57,6 +57,7 @@ def test_parts_are_those_of_complex_arithmetic(name, size):
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-14
 
 
+@pytest.mark.slow
 def test_nothing_complex_is_left_and_sizes_stay_free():
     module, z = (
         Both(lambda z, w: torch.fft.irfft(torch.fft.rfft(z.real, dim=1) @ w, dim=1)),

@@ -74,7 +74,12 @@ def alone():
 
 @pytest.mark.parametrize(
     ("world", "space", "strategy"),
-    [(2, 1, "ddp"), (2, 1, "fsdp"), (2, 2, "ddp"), (4, 2, "ddp")],
+    [
+        pytest.param(2, 1, "ddp", marks=pytest.mark.slow),
+        (2, 1, "fsdp"),
+        (2, 2, "ddp"),
+        pytest.param(4, 2, "ddp", marks=pytest.mark.slow),
+    ],
 )
 def test_processes_that_share_samples_and_patches_have_the_steps_of_one(
     alone, world, space, strategy

@@ -147,6 +147,7 @@ def test_a_model_on_two_processes(name: str, on_two: list[dict[str, Any]]) -> No
         assert sent == planned
 
 
+@pytest.mark.slow
 def test_models_on_four_processes_of_uneven_parts() -> None:
     names = ["fno-1d", "fno-3d", "uno", "sfno", "local", "rno"]
     for of_rank in run_world(4, on_world, 4, names, torch.float64):
@@ -194,7 +195,7 @@ def two_by_two(*, weights_too: bool) -> list[float]:
     return result
 
 
-@pytest.mark.parametrize("weights_too", [False, True])
+@pytest.mark.parametrize("weights_too", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_parts_of_grids_and_of_batches(weights_too: bool) -> None:
     for errors in run_world(4, two_by_two_of, weights_too):
         assert max(errors) < 1e-10

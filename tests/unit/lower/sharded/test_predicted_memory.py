@@ -63,6 +63,7 @@ def peak(program: str, size: tuple[int, ...], batch: int) -> int:
     return there + allocations.peak
 
 
+@pytest.mark.slow
 def test_the_peak_of_each_of_two_processes_is_predicted_within_a_tenth():
     measured = run_world(2, peaks, CASES)
     for name, (program, size, batch) in CASES.items():

@@ -108,7 +108,7 @@ def close(weights, expected):
         torch.testing.assert_close(weights[name], x, **CLOSE)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_a_run_of_two_goes_on_in_one_and_in_four_with_the_same_batches(tmp_path, alone, strategy):
     first = run(tmp_path / "run", 2, strategy, killer=1)
     assert [x[2] for x in first] == [(True, 143)] * 2
