@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from opdsl.parallel.parts import parts
 
 TrafficKind = Literal["halo", "all_to_all", "reduce_scatter", "all_gather", "all_reduce", "inputs"]
 Direction = Literal["forward", "backward"]
@@ -63,9 +64,7 @@ class SpaceGroup:
 
     def parts(self, n: int) -> tuple[range, ...]:
         """Divide n points into nearly equal parts, the first ones longer by one."""
-        each, more = divmod(n, self.count)
-        ends = accumulate((each + (i < more) for i in range(self.count)), initial=0)
-        return tuple(range(a, b) for a, b in pairwise(ends))
+        return parts(n, self.count)
 
     def own(self, n: int) -> range:
         """Return the part of n points that this process has."""

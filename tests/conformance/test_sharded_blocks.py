@@ -61,10 +61,10 @@ def call(module: OperatorModule, case: Case) -> dict[str, torch.Tensor]:
     if not inputs:
         port = module.graph.inputs[0]
         inputs = {"x0": torch.zeros(2, 1, *case.points(port.space), dtype=torch.float64)}
-    beside = {a.name: x for a, x in zip(case.asks, named_sides(case), strict=True)}
+    asked = {a.name: x for a, x in zip(case.asks, named_sides(case), strict=True)}
     module.zero_grad()
     torch.manual_seed(4)  # of dropout
-    y = module(**inputs, **beside)
+    y = module(**inputs, **asked)
     weights = torch.arange(y.numel(), dtype=torch.float64).cos().reshape(y.shape)
     if y.requires_grad:
         (y * weights).abs().square().sum().backward()

@@ -1,19 +1,11 @@
-"""Parts of an axis, and layouts: the sharded form of a function space, `D -> R^c @ x`."""
+"""Layouts: the sharded form of a function space, `D -> R^c @ x`."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opdsl.ir.spaces import Domain, Space
-
-
-def parts(n: int, ranks: int) -> tuple[range, ...]:
-    """Divide 0 ... n - 1 into contiguous, nearly equal parts; the first ones have one more."""
-    size, more = divmod(n, ranks)
-    starts = [i * size + min(i, more) for i in range(ranks + 1)]
-    return tuple(range(a, b) for a, b in itertools.pairwise(starts))
 
 
 @dataclass(frozen=True, slots=True)

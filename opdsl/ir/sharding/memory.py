@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Node
 from opdsl.ir.live import constants, live
-from opdsl.ir.sharding.layout import FunctionLayout, parts
+from opdsl.ir.sharding.layout import FunctionLayout
 from opdsl.ir.sharding.plan import ShardingPlan
 from opdsl.ir.sharding.rules import Rule
 from opdsl.ir.spaces import Space
+from opdsl.parallel.parts import parts
 from opdsl.precisions import BYTES
 
 # of the larger end of a node: what transforms and exchanges need while they run

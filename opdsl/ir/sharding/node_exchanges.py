@@ -17,9 +17,10 @@ from opdsl.ir.sharding.exchanges import (
     reduced,
     scattered,
 )
-from opdsl.ir.sharding.layout import FunctionLayout, parts
+from opdsl.ir.sharding.layout import FunctionLayout
 from opdsl.ir.sharding.rules import Rule, RuleKind, Strategy
 from opdsl.ir.spaces import Space
+from opdsl.parallel.parts import parts
 from opdsl.precisions import BYTES
 
 Grid = tuple[int, ...]

@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.sharding.choice import sharded_axes
 from opdsl.ir.sharding.exchanges import Exchange
-from opdsl.ir.sharding.layout import FunctionLayout, ShardedAxis, parts
+from opdsl.ir.sharding.layout import FunctionLayout, ShardedAxis
 from opdsl.ir.sharding.node_exchanges import (
     CallSetting,
     NodeCall,
@@ -27,6 +27,7 @@ from opdsl.ir.sharding.node_exchanges import (
 )
 from opdsl.ir.sharding.refusals import no_rule, too_many_ranks
 from opdsl.ir.sharding.rules import LOCAL, REPLICATED, SOURCE, Rule
+from opdsl.parallel.parts import parts
 
 Sizes = Mapping[str, tuple[int, ...]]
 

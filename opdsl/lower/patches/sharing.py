@@ -12,6 +12,7 @@ from torch import Tensor
 
 from opdsl.ir.patches.layout import PatchPosition
 from opdsl.parallel.mesh import ProcessMesh
+from opdsl.parallel.parts import parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,16 @@ class Sharing:
             return dict(zip(positions, results, strict=True))
         most = -(-len(positions) // self.processes)
         own = torch.stack([*results, *[torch.zeros_like(results[0])] * (most - len(results))])
-        parts: Tensor = _Gather.apply(own, self.mesh.space_group, self.mesh.space_index)  # type: ignore[no-untyped-call]  # as above
+        shares: Tensor = _Gather.apply(own, self.mesh.space_group, self.mesh.space_index)  # type: ignore[no-untyped-call]  # as above
         gathered = {}
-        for rank, part in enumerate(parts.unbind()):
+        for rank, part in enumerate(shares.unbind()):
             for i, number in enumerate(self._numbers(rank, len(positions))):
                 gathered[positions[number]] = part[i]
         return gathered
 
     def _numbers(self, rank: int, count: int) -> range:
         """Return the numbers of the patches of a process: the first ones have one more."""
-        size, more = divmod(count, self.processes)
-        first = rank * size + min(rank, more)
-        return range(first, first + size + (rank < more))
+        return parts(count, self.processes)[rank]
 
 
 class _Spread(torch.autograd.Function):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import OpError, Span, did_you_mean
 from opdsl.elaborate.bind.modules import Module
@@ -37,10 +36,6 @@ from opdsl.workflow.losses.values import (
     weight_of,
 )
 
-if TYPE_CHECKING:
-    pass
-
-DEPTH = 32  # calls of equations in equations; more is a mistake
 WORDS = ("spectral",)  # words that operators know
 KNOWN = (*ERRORS, *OPERATORS, *POINTWISE, TRUTH, RAMP)
 Arguments = Mapping[str, TypedValue]

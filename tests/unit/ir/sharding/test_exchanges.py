@@ -10,7 +10,7 @@ from opdsl.ir.sharding.exchanges import (
     reduced,
     scattered,
 )
-from opdsl.ir.sharding.layout import parts
+from opdsl.parallel.parts import parts
 
 CASES = [(8, 2), (9, 2), (11, 3), (13, 4), (4, 4)]
 
