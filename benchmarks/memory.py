@@ -6,15 +6,13 @@ peak is that of torch's allocator (its profiler), with weights, gradients and mo
     python benchmarks/memory.py            # a few minutes on one core
 """
 
-import gc
 import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from against.measures import allocated
 
 import opdsl
 from opdsl.lower.recompute import SegmentPlan
@@ -62,22 +60,6 @@ CASES = {
     ),
 }
 PARTS = (1.0, 0.8, 0.6, 0.4)
-
-
-def allocated(call):
-    """Bytes of torch's allocator at their highest during a call, above those before."""
-    gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        first = torch.empty(1)
-        call()
-    del first
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        seen.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())["traceEvents"]
-    events = sorted((x for x in events if x.get("name") == "[memory]"), key=lambda x: x["ts"])
-    totals = [x["args"]["Total Allocated"] for x in events]
-    return max(totals) - (totals[0] - events[0]["args"]["Bytes"])
 
 
 def case(name):

@@ -74,9 +74,15 @@ def summed_up(took: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
 def peak(call: Call) -> int:
     """Bytes of torch's allocator at their highest during a call, above those at its beginning.
 
-    What lives before, weights, inputs and the optimizer's state, is not counted.
+    What lives before, weights, inputs and the optimizer's state, is not counted. The call is made
+    once before.
     """
     call()
+    return allocated(call)
+
+
+def allocated(call: Call) -> int:
+    """Bytes of torch's allocator at their highest during a call, above those at its beginning."""
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         kept = torch.empty(1)
