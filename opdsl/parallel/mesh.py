@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
+
+from opdsl.parallel.groups import form_group
 
 DIMENSIONS = ("data", "space")
 
@@ -22,12 +25,15 @@ class ProcessMesh:
         device_mesh: of torch, with `DIMENSIONS`; None where there is one process.
         rank: of this process among all.
         data, space: processes along each dimension.
+        checkpoint_group: all processes, for exchanges between CPUs in the background; None where
+            there is one process.
     """
 
     device_mesh: DeviceMesh | None = None
     rank: int = 0
     data: int = 1
     space: int = 1
+    checkpoint_group: dist.ProcessGroup | None = None
 
     @classmethod
     def of_world(cls, space: int = 1, device: str = "cpu") -> ProcessMesh:
@@ -36,13 +42,18 @@ class ProcessMesh:
         Args:
             space: processes that share a sample; it divides their number.
             device: the type of device of the exchanges, `cpu` (gloo) or `cuda` (NCCL).
+
+        Raises:
+            ConnectionError: a process is gone.
         """
         world = dist.get_world_size()
         if world % space:
             raise ValueError(f"{world} processes cannot be divided by {space}")
         shape = (world // space, space)
-        mesh = init_device_mesh(device, shape, mesh_dim_names=DIMENSIONS)
-        return cls(mesh, dist.get_rank(), *shape)
+        ranks = torch.arange(world).view(shape)
+        groups = [form_group(ranks.T.tolist()), form_group(ranks.tolist())]
+        mesh = DeviceMesh.from_group(groups, device, mesh=ranks, mesh_dim_names=DIMENSIONS)
+        return cls(mesh, dist.get_rank(), *shape, form_group(backend="gloo"))
 
     @property
     def world(self) -> int:

@@ -23,7 +23,7 @@ from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.distributed import Store  # type: ignore[attr-defined]  # torch does not list it
+    from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]  # not listed
 
 T = TypeVar("T")
 
@@ -117,8 +117,9 @@ class Processes:
                 store=dist.PrefixStore("torch", self.store),  # type: ignore[attr-defined]  # torch does not list it
                 rank=self.rank,
                 world_size=self.world,
-                timeout=EXCHANGE,
+                timeout=timedelta(seconds=WAIT),
             )
+        let_exchanges_take_long()
 
     def leave(self) -> None:
         """Leave the other processes."""
@@ -214,6 +215,17 @@ def is_lost_connection(error: BaseException) -> bool:
         return True
     text = str(error)
     return any(x in text for x in ("gloo", "Gloo", "NCCL", "Connection closed", "Connection reset"))
+
+
+def let_exchanges_take_long(group: ProcessGroup | None = None) -> None:
+    """Give exchanges of a group the time that they may need; forming it has less.
+
+    Args:
+        group: of processes; that of all if not given.
+    """
+    from torch.distributed.distributed_c10d import _set_pg_timeout
+
+    _set_pg_timeout(EXCHANGE, group)
 
 
 def watch_starter() -> None:

@@ -239,11 +239,11 @@ def _shared_normaliser(mesh: ProcessMesh, compute: Callable[[], Normaliser]) -> 
 
 
 def _checkpoints_of(store: CheckpointStore, mesh: ProcessMesh) -> Checkpoints:
-    if mesh.world == 1:
+    if mesh.checkpoint_group is None:
         return LocalCheckpoints(store)
     from opdsl.train.run.sharded.world import WorldCheckpoints  # torch's part takes a second
 
-    return WorldCheckpoints.of(store)
+    return WorldCheckpoints.of(store, mesh.checkpoint_group)
 
 
 def _refuse_no_samples(train: AnySampleSet) -> None:

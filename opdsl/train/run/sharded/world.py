@@ -70,13 +70,12 @@ class WorldCheckpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
 
     @classmethod
-    def of(cls, store: CheckpointStore) -> WorldCheckpoints:
-        """Return those of the processes of torch's default group; all of them call it.
+    def of(cls, store: CheckpointStore, group: dist.ProcessGroup) -> WorldCheckpoints:
+        """Return those of a group of processes, which all of them call.
 
         Raises:
             OpError: OP0840, the run folder is another one for some processes.
         """
-        group = dist.new_group(backend="gloo")
         refuse_separate_folders(store.run, group)
         return cls(store, group)
 

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from opdsl import files
 from opdsl.diagnostics import OpError
+from opdsl.parallel.groups import form_group
 from opdsl.parallel.mesh import ProcessMesh
 from opdsl.train.run.checkpoint import MANIFEST, CheckpointStore, read_values
 from opdsl.train.run.sharded.world import WorldCheckpoints
@@ -63,6 +64,10 @@ def state_of(module, step=3):
     }
 
 
+def checkpoints_of(store):
+    return WorldCheckpoints.of(store, form_group())
+
+
 def layouts_of(module):
     own, in_order = dict(module.named_parameters()), list(module.parameters())
 
@@ -75,7 +80,7 @@ def layouts_of(module):
 
 
 def save(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     module = sharded()
     assert checkpoints.save(state_of(module), 3) == []
     with torch.no_grad():  # the copy was taken before
@@ -86,7 +91,7 @@ def save(folder):
 
 
 def load_sharded(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     module = sharded(shift=1000.0)
     state = checkpoints.load("step", None, layouts_of(module))
     divided = [k for k, x in state["module"].items() if isinstance(x, DTensor)]
@@ -99,13 +104,13 @@ def load_sharded(folder):
 
 
 def load_replicated(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     state = checkpoints.load()
     return state["module"], state["random"]["torch"]
 
 
 def save_replicated(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     checkpoints.save(state_of(filled(Toy())), 5)
     (result,) = checkpoints.settle()
     return str(result.path)
@@ -181,7 +186,7 @@ def test_replicated_weights_are_written_once_as_in_one_process(tmp_path):
 
 
 def save_in_space(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     checkpoints.save(state_of(sharded(space=2)), 3)
     return [x.reason for x in checkpoints.settle()]
 
@@ -200,7 +205,7 @@ def test_parts_that_several_processes_have_are_written_once(tmp_path):
 
 
 def save_with_a_full_disk(folder, rank, sharding):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     module = sharded() if sharding else filled(Toy())
     checkpoints.save(state_of(module), 3)
     checkpoints.settle()
@@ -230,14 +235,14 @@ def test_a_disk_that_is_full_for_one_process_costs_one_checkpoint(tmp_path, rank
 
 
 def save_twice(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     for step, shift in ((3, 0.0), (4, 1.0)):
         checkpoints.save(state_of(sharded(shift), step), step)
     return [x.step for x in checkpoints.settle()]
 
 
 def load_noted(folder):
-    checkpoints = WorldCheckpoints.of(CheckpointStore(Path(folder)))
+    checkpoints = checkpoints_of(CheckpointStore(Path(folder)))
     module, notes = sharded(), []
     try:
         state = checkpoints.load("step", notes.append, layouts_of(module))
@@ -275,7 +280,7 @@ def check_folder(folder, subfolder):
     run.mkdir(exist_ok=True)
     dist.barrier()
     try:
-        WorldCheckpoints.of(CheckpointStore(run))
+        checkpoints_of(CheckpointStore(run))
     except OpError as error:
         return error.diagnostics[0].code, error.diagnostics[0].message
     dist.barrier()  # the first process removes what the others have seen
