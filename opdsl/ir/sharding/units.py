@@ -27,7 +27,7 @@ KERNEL_AXES = 2  # that the kernels of a fused Fourier layer transform at most
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class MemoryUnit:
     """A node, or nodes that run as one operation.
 
     Attributes:
@@ -61,7 +61,7 @@ class StepBytes:
         self._width = BYTES.get(plan.dtype, BYTES["float32"])
         self.sizes = {path: self._bytes(path) for path in plan.graph.spaces}
 
-    def units(self, fused: tuple[tuple[str, ...], ...]) -> tuple[Unit, ...]:
+    def units(self, fused: tuple[tuple[str, ...], ...]) -> tuple[MemoryUnit, ...]:
         """Return the units of a step, in their order.
 
         Args:
@@ -83,11 +83,11 @@ class StepBytes:
 
     # --- units ------------------------------------------------------------------------------
 
-    def _plain(self, node: Node) -> Unit:
+    def _plain(self, node: Node) -> MemoryUnit:
         """Return the unit of one node."""
         larger = max(self.sizes[x] for x in (node.path, *node.inputs))
         forward, backward = self._workspace(node)
-        return Unit(
+        return MemoryUnit(
             path=node.path,
             reads=frozenset(node.inputs),
             saves=self._saved(node),
@@ -105,7 +105,7 @@ class StepBytes:
         copies = WORKSPACE.get(rule.kind, 0) if self.plan.ranks > 1 else 0
         return copies, copies
 
-    def _fused(self, paths: tuple[str, ...]) -> Unit:
+    def _fused(self, paths: tuple[str, ...]) -> MemoryUnit:
         """Return the unit of nodes that save what they read, and the coefficients.
 
         All between is computed again, a few points at a time.
@@ -116,7 +116,7 @@ class StepBytes:
         spectra = sum(map(self._coefficients, nodes))
         # gradients of the coefficients, before and behind the product with the weights
         workspace = 2 * (sum(stages) + spectra)
-        return Unit(
+        return MemoryUnit(
             path=paths[-1],
             reads=reads,
             saves=reads,

@@ -143,6 +143,14 @@ def test_the_model_on_a_patch_is_called_with_patches_levels_and_coordinates_of_t
     assert torch.allclose(x, torch.stack([places[0], places[0], places[1], places[1]]))
 
 
+def test_an_axis_that_is_not_divided_is_that_of_the_whole_grid():
+    whole = graph(FOURIER)
+    x, y = patch_graph(whole, Decomposition((4, 1), 0, 0.25, "edge")).domains[0].axes
+    assert y == whole.domains[0].axes[1]
+    assert x.hi - x.lo == pytest.approx(1.5 / 4)
+    assert patch_graph(whole, Decomposition((1, 1), 0, 0.25, "edge")).domains == whole.domains
+
+
 def test_a_model_sees_the_coarser_level():
     """A point far from a patch changes its result exactly if a level reaches there."""
     text = FOURIER.replace("concat(a, coords(D))", "a")
