@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
@@ -27,6 +26,7 @@ from opdsl.summary.memory_check import sizes_at
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
 from opdsl.train.optimizers import OPTIMIZERS
+from opdsl.version import VERSION
 from opdsl.workflow.datasets.reading.streamed import AnySamples
 
 Facts = Mapping[str, str]
@@ -49,7 +49,7 @@ def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
         {
             "the program": fingerprint(graph),
             "the settings": _digest(settings),
-            "the version of opdsl": opdsl.__version__,
+            "the version of opdsl": VERSION,
             "the version of torch": torch.__version__,
         }
     )
