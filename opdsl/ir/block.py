@@ -336,6 +336,10 @@ class Block(BaseModel):
         """
         return not self.kernels and self.cost(*x).params > 0
 
+    def saves_result(self, *_x: Any, **_: Any) -> bool:
+        """Return whether the gradient needs the result."""
+        return False
+
     def saved_per_point(self, *_x: Any, **_: Any) -> int:
         """Return how many real numbers at each point of the result the gradient needs.
 

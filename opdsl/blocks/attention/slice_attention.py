@@ -98,8 +98,12 @@ class SliceAttention(Block):
         return reduction(self.slices * (decided(x.channels) + self.heads))
 
     def saved_per_point(self, x: Space) -> int:
-        """Count two projections and the means, and shares before and after the softmax."""
-        return 3 * decided(x.channels) + 2 * self.heads * self.slices
+        """Count two projections and the means, and shares before and after the softmax.
+
+        With several heads the two products with the shares copy them.
+        """
+        shares = 2 if self.heads == 1 else 4
+        return 3 * decided(x.channels) + shares * self.heads * self.slices
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""

@@ -155,6 +155,14 @@ class DifferenceConv(Block):
         volume = x.domain.volume()
         return Cost(weights, volume * (2 * (weights + sums)), out.numbers() * BYTES)
 
+    def saves_inputs(self, _x: Space) -> bool:
+        """Return False: the gradient needs the copy with points around the ends."""
+        return False
+
+    def saved_per_point(self, x: Space) -> int:
+        """Count this copy."""
+        return decided(x.channels)
+
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.difference.DifferenceConv`."""
         from opdsl.nn.grid import difference

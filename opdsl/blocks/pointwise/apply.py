@@ -35,6 +35,8 @@ ActivationName = Literal[
 CHEAP = {"identity": 0, "leaky_relu": 1, "relu": 1, "softsign": 3}
 ODD = ("identity", "sin", "softsign", "tanh")
 NOT_ZERO = ("sigmoid", "softplus")  # where the argument is zero
+# whose derivatives torch computes from the result
+BY_RESULT = ("identity", "relu", "sigmoid", "tanh")
 # see `opdsl.ir.ends.Behaviour`: a jump of the first derivative gives 2, of the second 3
 SMOOTHNESS = {"elu": 3, "leaky_relu": 2, "relu": 2, "selu": 2, "softsign": 3}
 TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a round number
@@ -97,8 +99,12 @@ class Apply(Block):
         return Cost(0, x.numbers() * flops, x.numbers() * BYTES)
 
     def saves_inputs(self, _x: Space) -> bool:
-        """Return True: the derivative depends on v."""
-        return True
+        """Return whether the derivative is computed from v."""
+        return self.kind not in BY_RESULT
+
+    def saves_result(self, _x: Space) -> bool:
+        """Return whether the derivative is computed from the result."""
+        return self.kind in BY_RESULT and self.kind != "identity"
 
     def label(self) -> str:
         """Return the name of the function."""

@@ -37,6 +37,8 @@ def plain_load(
         works.append(_work(graph, node, kernels.get(node.path), setting))
         if node.block.saves_inputs(*graph.arguments(node)):
             saved.update(node.inputs)
+        if node.block.saves_result(*graph.arguments(node)):
+            saved.add(node.path)
         spectra += _spectra(graph, node, setting)
     # a value that several nodes save is one tensor
     numbers = sum(_value_count(graph, x, setting) for x in saved) + spectra

@@ -11,6 +11,7 @@ from opdsl.compiler import load
 from opdsl.ir.sharding.memory import rank_memory
 from opdsl.ir.sharding.plan import plan_sharding
 from opdsl.lower.module import lower
+from opdsl.train.losses.l2 import rel_l2
 
 
 class AllocatedBytes(TorchDispatchMode):
@@ -66,7 +67,7 @@ model T {
   input a : D -> R^1
   output u : D -> R^1
   u = a |> linear(out = 32)
-    |> residual { norm(kind = layer) |> slice_attention(slices = 8, heads = 2) }
+    |> residual { norm(kind = layer) |> slice_attention(slices = 32, heads = 2) }
     |> residual { norm(kind = layer) |> mlp(widths = [64, 32]) }
     |> linear(out = 1)
 }
@@ -81,6 +82,19 @@ model B {
   input a : D -> R^1
   output u : D -> R^1
   u = a |> Lift(out = 12) |> repeat 2 { FNOBlock(modes = 3) } |> Project(out = 1, hidden = 24)
+}
+"""
+GATES = """edition 2026
+model G {
+  domain D = grid(x: 0..1, boundary = periodic, min = 36)
+  input a : D -> R^1
+  output u : D -> R^8
+  output v : D -> R^8
+  h = a |> linear(out = 8)
+  g = apply(h, sigmoid)
+  d = difference_conv(h, kernel = 3)
+  u = g * h |> linear(out = 8) |> apply(tanh) |> linear(out = 8)
+  v = d + h
 }
 """
 WALLS = """edition 2026
@@ -98,8 +112,8 @@ model W {
 
 @pytest.mark.parametrize(
     ("program", "size", "batch"),
-    [(BOX, 12, 2), (WALLS, 512, 4), (UNO, 36, 4), (TRANSOLVER, 36, 4)],
-    ids=["box", "walls", "uno", "transolver"],
+    [(BOX, 12, 2), (WALLS, 512, 4), (UNO, 36, 4), (TRANSOLVER, 36, 4), (GATES, 512, 4)],
+    ids=["box", "walls", "uno", "transolver", "gates"],
 )
 def test_the_peak_of_one_process_is_predicted_within_a_tenth(program, size, batch):
     graph = load(program)
@@ -112,17 +126,21 @@ def test_the_peak_of_one_process_is_predicted_within_a_tenth(program, size, batc
 
     def step():
         optimizer.zero_grad()
-        result = module(*inputs)
-        (result - truth).square().mean().backward()
+        outputs = results(module(*inputs))
+        sum(rel_l2(x, y).mean() for x, y in zip(outputs, truths, strict=True)).backward()
         optimizer.step()
 
-    truth = torch.zeros_like(module(*inputs))
+    truths = [torch.ones_like(x) for x in results(module(*inputs))]
     step()  # creates the moments and the tables
     state = [y for x in optimizer.state.values() for y in x.values()]
     optimizer.zero_grad()
-    with AllocatedBytes([*module.parameters(), *inputs, truth, *state]) as allocated:
+    with AllocatedBytes([*module.parameters(), *inputs, *truths, *state]) as allocated:
         step()
     assert predicted.total == pytest.approx(allocated.peak, rel=0.1)
+
+
+def results(outputs):
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs.values())
 
 
 def test_a_part_of_the_grid_needs_a_part_of_the_memory():
@@ -130,8 +148,9 @@ def test_a_part_of_the_grid_needs_a_part_of_the_memory():
     sizes = {"D": (16, 16, 16)}
     one, two, four = (rank_memory(plan_sharding(graph, x, "x", sizes, 4)) for x in (1, 2, 4))
     assert two.weights == one.weights
-    assert two.functions == pytest.approx(one.functions / 2, rel=0.01)
-    assert four.functions == pytest.approx(one.functions / 4, rel=0.01)
+    # one process does not copy its input of one channel, which is 2 % here
+    assert two.functions == pytest.approx(one.functions / 2, rel=0.03)
+    assert four.functions == pytest.approx(two.functions / 2, rel=0.02)
     assert two.whole == one.whole  # inputs and outputs are whole on each process
 
 
