@@ -89,6 +89,10 @@ def _errors_of_settings(checked: CheckResult, folder: Path) -> Iterator[Diagnost
             from opdsl.workflow.programs.patches import refuse_bad_patches
 
             refuse_bad_patches(graph, given)
+        elif isinstance(given.parallel.space, dict):
+            from opdsl.ir.sharding.choice import resolve_space
+
+            resolve_space(graph, given.parallel.space, 1, given.batch)
         if given.eval.metrics or not is_registered(given.loss):
             from opdsl.workflow.losses.terms import typed_losses
 

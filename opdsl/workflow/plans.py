@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from opdsl.train.metrics.precision_errors import PrecisionError
     from opdsl.workflow.programs.program import Program
 
+AXIS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)?")  # `x`, or that of one domain: `D.x`
 Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
 
 
@@ -59,12 +61,15 @@ def plan_run(
             `parallel.space`, and all processes share every sample where that is 1.
 
     Raises:
-        ArgumentError: as `plan_processes`.
+        ArgumentError: as `plan_processes`; or the program runs on patches.
         OpError: as `plan_processes`; or the settings of the program do not fit.
     """
     from opdsl.workflow.programs.program import resolve_settings
 
     settings = resolve_settings(program).settings
+    if settings.patches.used:
+        reason = "processes that share a sample share its patches, and exchange the outputs only"
+        raise ArgumentError(f"there is no plan of processes for a program with `patches`: {reason}")
     of_program = settings.parallel.space
     if space is None and of_program != 1:
         space = _space_text(of_program)
@@ -95,29 +100,44 @@ def plan_processes(
         ArgumentError: `space` is not understood or does not divide the processes.
         OpError: OP0820 to OP0822, the samples of the model cannot be divided in this way.
     """
-    from opdsl.ir.sharding.choice import AUTO, resolve_space
+    from opdsl.ir.sharding.choice import AUTO
     from opdsl.ir.sharding.plan import plan_sharding
-    from opdsl.ir.sharding.refusals import several_axes
     from opdsl.summary.sharding import SpacePlan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
     ranks, axis = processes, AUTO
     if space is not None:
-        name, _, count = space.rpartition("=")
-        if "," in space:
-            parts = dict(x.partition("=")[::2] for x in space.split(","))
-            raise several_axes(graph, {x: int(n) for x, n in parts.items() if n.isdecimal()})
-        if count.isdecimal():
-            ranks, axis = int(count), name or AUTO
-        elif space == AUTO:
-            ranks, axis = resolve_space(graph, AUTO, processes, batch)
-        else:
-            axis = space
+        ranks, axis = _space_of_option(graph, space, processes, batch)
     if ranks < 1 or processes % ranks:
         raise ArgumentError(f"{processes} processes cannot be divided into groups of {ranks}")
     samples = -(-batch * ranks // processes)
     plan = plan_sharding(graph, ranks, axis, sizes or least, samples)
     return SpacePlan.of(plan, processes, _fused_on_parts(plan))
+
+
+def _space_of_option(graph: Graph, text: str, processes: int, batch: int) -> tuple[int, str]:
+    """Return how many processes share a sample, and the axis, as `resolve_space`.
+
+    Raises:
+        ArgumentError: the text is not understood.
+        OpError: OP0822, several axes are divided.
+    """
+    from opdsl.ir.sharding.choice import AUTO, resolve_space
+
+    if text == AUTO or text.isdecimal():
+        return resolve_space(graph, int(text) if text.isdecimal() else AUTO, processes, batch)
+    if AXIS.fullmatch(text):
+        return processes, text
+    counts = {}
+    for part in text.split(","):
+        name, _, count = part.strip().partition("=")
+        if not (AXIS.fullmatch(name) and count.isdecimal()):
+            forms = "a number (`2`), an axis (`x`), both (`x=2`) or `auto`"
+            raise ArgumentError(f"`space` is {forms}, not `{text}`")
+        counts[name] = int(count)
+    if len(counts) == 1:
+        return next((count, name) for name, count in counts.items())
+    return resolve_space(graph, counts, processes, batch)
 
 
 def _fused_on_parts(plan: ShardingPlan) -> Iterator[tuple[str, ...]]:

@@ -111,6 +111,7 @@ def test_commands_train_predict_and_refuse(home):
     [
         ("patches.parts=[2, 2, 2]", "OP0860"),
         ("patches.parts=0", "OP0604"),
+        ("patches.parts=[]", "OP0604"),
         ("patches.padding=mirror", "OP0604"),
         ("patches.overlap=1.5", "OP0604"),
         ("patches.parts=16", "OP0862"),
@@ -124,6 +125,14 @@ def test_wrong_patches_are_one_diagnostic_and_no_folder(setting, code):
     assert text.count("error[") == 1, text
     assert code in text
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("space", ["q = 2", "x = 2 q = 1", "x = 2 y = 2"])
+def test_an_axis_that_cannot_be_divided_is_found_by_a_check(space):
+    patches = next(x for x in PROGRAM.splitlines() if "patches {" in x)
+    program = PROGRAM.replace(patches, f"  parallel {{ space {{ {space} }} }}")
+    codes = [x.code for x in check_file(Source("w.op", program), Path()) if x.code != "OP0411"]
+    assert codes == ["OP0822"]
 
 
 def test_patches_that_do_not_fit_are_found_by_a_check():

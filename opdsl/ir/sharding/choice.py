@@ -26,9 +26,11 @@ def resolve_space(graph: Graph, space: SpaceSetting, world: int, batch: int) -> 
         batch: samples of a step.
 
     Raises:
-        OpError: OP0822, several axes are divided.
+        OpError: OP0822, several axes are divided, or there is no axis of a name.
     """
     if isinstance(space, Mapping):
+        for axis in space:
+            sharded_axes(graph, axis)
         divided = {axis: n for axis, n in space.items() if n > 1}
         if len(divided) > 1:
             raise several_axes(graph, divided)

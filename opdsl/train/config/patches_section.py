@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from opdsl.train.config.section import FIXED, FREE, AtLeastOne, Section, nothing
 
 Overlap = Annotated[float, Field(ge=0, lt=1)]
+PartsOfAxes = Annotated[list[AtLeastOne], Field(min_length=1)]
 LevelCount = Annotated[int, Field(ge=0, le=8)]
 
 
@@ -32,7 +33,7 @@ class Patches(Section):
     Source: Kossaifi et al. 2023, arXiv:2310.00120, section 3.3.
     """
 
-    parts: Annotated[AtLeastOne | list[AtLeastOne], FIXED] = 1
+    parts: Annotated[AtLeastOne | PartsOfAxes, FIXED] = 1
     levels: Annotated[LevelCount, FIXED] = 1
     overlap: Annotated[Overlap, FIXED] = 0.125
     padding: Annotated[Literal["edge", "zero", "circular"], FIXED] = "edge"

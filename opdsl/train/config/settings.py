@@ -223,7 +223,9 @@ def _in_words(schema: dict[str, Any]) -> Iterator[str]:
     elif "properties" in schema:
         yield "settings in braces: " + ", ".join(schema["properties"])
     elif schema.get("type") == "array":
-        size = f" of {schema['minItems']}" if "minItems" in schema else ""
+        least = schema.get("minItems", 0)
+        size = f" of {least}" if least else ""
+        size += " or more" if least and least != schema.get("maxItems") else ""
         yield f"a list{size}, each " + " or ".join(_in_words(schema["items"]))
     elif "words" in schema:
         yield schema["words"]

@@ -71,7 +71,10 @@ def refuse_patches(settings: Settings, operation: str, model: str) -> None:
     """
     if settings.patches.used:
         message = f"`{model}` was trained with `patches`, and cannot {operation}"
-        helps = ("train without `patches`", "or predict with the run itself: `opdsl predict`")
+        helps = (
+            "train without `patches`",
+            "or predict with the run itself: `opdsl predict` without `--tile`",
+        )
         raise fault("OP0863", message, helps=helps, file=model)
 
 

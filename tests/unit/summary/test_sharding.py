@@ -77,11 +77,24 @@ def test_json_has_the_bytes_of_each_process():
         ("y=2", (2, "y")),
         ("D.y=2", (2, "y")),
         ("auto", (1, "x")),
+        ("x=1,y=2", (2, "y")),
     ],
 )
 def test_space_is_a_number_an_axis_or_both(space, expected):
     plan = planned(space=space).plan
     assert (plan.ranks, plan.axis.name) == expected
+
+
+@pytest.mark.parametrize("space", ["", "x=", "=2", "x=two", "-2", "1.5", "x=2,y", "x = 2 ; y"])
+def test_a_text_that_is_no_space_is_answered_with_the_forms(space):
+    with pytest.raises(ArgumentError, match="or `auto`, not"):
+        planned(space=space)
+
+
+def test_a_program_with_patches_has_no_plan_of_processes():
+    text = f"{PROGRAM}train Plane {{\n  patches {{ parts = 2 }}\n}}\n"
+    with pytest.raises(ArgumentError, match="`patches`"):
+        plan_run(open_model(Source("plane.op", text), Path()), SIZES, None, 4, None)
 
 
 def test_auto_shares_a_sample_only_where_there_are_fewer_samples_than_processes():

@@ -282,6 +282,12 @@ def test_two_axes_at_once_are_refused():
     assert "space = 4" in diagnostic.helps[0].text
 
 
+def test_an_axis_with_one_part_must_be_one_of_the_model():
+    diagnostic = code(resolve_space, model("w = linear(v, out = 4)"), {"x": 2, "q": 1}, 2, 8)
+    assert diagnostic.code == "OP0822"
+    assert "`q`" in diagnostic.message
+
+
 def test_one_process_exchanges_nothing():
     graph = model("w = v |> spectral_conv(modes = 3) |> norm() |> conv(out = 4, kernel = 3)")
     assert plan(graph, ranks=1).sent() == (0,)
