@@ -26,6 +26,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from opdsl.version import VERSION
+
 if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "ActiveRun",
     "ArgumentError",

@@ -21,9 +21,9 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from opdsl import __version__
 from opdsl.cli.console import result
 from opdsl.cli.error_handling import guard
+from opdsl.version import VERSION
 
 __all__ = ["app", "main"]
 
@@ -133,7 +133,7 @@ def _terminated(signum: int, _frame: FrameType | None) -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        result(f"opdsl {__version__}")
+        result(f"opdsl {VERSION}")
         raise typer.Exit
 
 

@@ -71,7 +71,7 @@ def say(text: str) -> None:
 def _say(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201  this is where we print
-    except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+    except (OSError, ValueError):  # a closed pipe or terminal; ValueError: the stream is closed
         return
 
 

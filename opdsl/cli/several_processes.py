@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from opdsl.cli.console import UsageError
+from opdsl.cli.console import UsageError, say
+
+if TYPE_CHECKING:
+    from opdsl.train.config.schema import Settings
 
 
 def starts(nproc: int | None, *, alone: bool) -> bool:
@@ -20,31 +24,52 @@ def starts(nproc: int | None, *, alone: bool) -> bool:
     Raises:
         UsageError: it has to, and is one of several already, or needs one.
     """
+    from opdsl.parallel.launch import FOLDER
     from opdsl.parallel.processes import several
 
     if nproc is None or nproc == 1:
         return False
     if alone:
         raise UsageError("trials before training run in one process: leave `--nproc` out")
-    if several() and "OPDSL_PROCESSES" not in os.environ:
+    if several() and FOLDER not in os.environ:
         raise UsageError("`torchrun` has started the processes already: leave `--nproc` out")
     return not several()
 
 
-def in_processes(nproc: int, *, seeds: int | None, spec: str | None) -> int:
+def in_processes(
+    nproc: int, *, seeds: int | None, spec: str | None, settings: Callable[[], Settings | None]
+) -> int:
     """Run this command line in several processes, and return the exit code.
+
+    What is wrong with the program, the settings or the number of processes is reported here,
+    before any process is started.
+
+    Args:
+        nproc: the number of processes.
+        seeds, spec: of the command line.
+        settings: returns those of the run; None where they follow from a checkpoint.
 
     Raises:
         UsageError: an option does not go with several processes.
-        OpError: OP0805, a process ended without a word.
+        OpError: OP0800, OP0801, OP0806, OP0807, the run cannot have so many; OP0805, a process
+            ended without a word; those of `settings`.
     """
-    from opdsl.parallel.launch import launch
+    from opdsl.parallel.launch import StoppedEarly, launch
+    from opdsl.workflow.training.process_counts import refuse_many, refuse_unsuitable, space_of
 
     if seeds is not None:
         raise UsageError("`--seeds` trains one run after the other: leave `--nproc` out")
     if spec == "-":
         raise UsageError("`-` can be read once: with `--nproc` name a file")
-    return launch(sys.argv[1:], nproc)
+    if (own := settings()) is not None:
+        refuse_unsuitable(own)
+        space_of(own, nproc)
+    refuse_many(nproc)
+    try:
+        return launch(sys.argv[1:], nproc)
+    except StoppedEarly as stop:
+        say("stopped")
+        return stop.exit_code
 
 
 def resumed_run(resume: str | None, out: Path | None) -> str | None:
@@ -78,8 +103,8 @@ def join(wait: float | None, *, alone: bool) -> None:
 
     if not processes.several():
         return
-    processes.watch_starter()
     joined = processes.begin()
+    processes.watch_starter()
     if joined.rank:
         be_silent()
     if alone:

@@ -28,6 +28,7 @@ from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
     from opdsl.setting import Setting
+    from opdsl.train.config.schema import Settings
     from opdsl.train.config.settings import ResolvedSettings
     from opdsl.train.run.listener import Listener
     from opdsl.workflow.programs.program import Program
@@ -158,8 +159,15 @@ def command(
     from opdsl.cli.trials import chosen_trial, run_trial
 
     alone = print_config or dry_run or find_lr or overfit is not None or profile
+    options = options_of(data, valid, test, epochs, device, precision)
     if starts(nproc, alone=alone):
-        raise typer.Exit(in_processes(nproc or 1, seeds=seeds, spec=spec))
+
+        def settings() -> Settings | None:
+            if resume is not None:
+                return None
+            return _settings_of(*_new(spec, model, sets, config, options, silent=True))
+
+        raise typer.Exit(in_processes(nproc or 1, seeds=seeds, spec=spec, settings=settings))
     resume = resumed_run(resume, out)
     join(wait, alone=alone or seeds is not None)
     trial = chosen_trial(
@@ -169,7 +177,6 @@ def command(
         profile=profile,
         resumes=resume is not None,
     )
-    options = options_of(data, valid, test, epochs, device, precision)
     if resume is not None and seeds is None:
         resumable = _resumable(spec, resume, out, source, model, sets, config, options)
         program, resolved = resumable.program, resumable.resolved
@@ -178,8 +185,7 @@ def command(
     if print_config:
         _print_config(program, resolved, as_json=as_json)
         return
-    if resolved.settings.data.path is None:
-        raise _no_data(program)
+    _settings_of(program, resolved)
     if trial is not None:
         run_trial(trial, program, resolved, source=source, overfit=overfit, as_json=as_json)
         return
@@ -246,15 +252,19 @@ def _new(
     sets: list[str] | None,
     config: list[str] | None,
     options: list[Setting],
+    *,
+    silent: bool = False,
 ) -> tuple[Program, ResolvedSettings]:
-    """Read the program and the settings of a new run."""
+    """Read the program and the settings of a new run; `silent` leaves warnings out."""
     from opdsl.cli.files import open_source
+    from opdsl.workflow.errors import ignore
     from opdsl.workflow.programs.program import open_program, resolve_settings
 
     if spec is None:
         raise UsageError("name a program, as in `opdsl train model.op`, or a run: `--resume RUN`")
     source, folder = open_source(spec)
-    program = open_program(source, folder, model=model, sets=sets, configs=config, warn=warn)
+    shows = ignore if silent else warn
+    program = open_program(source, folder, model=model, sets=sets, configs=config, warn=shows)
     return program, resolve_settings(program, options)
 
 
@@ -358,6 +368,17 @@ def _shown(value: Any) -> str:
         case float():
             return f"{value:g}"
     return str(value)
+
+
+def _settings_of(program: Program, resolved: ResolvedSettings) -> Settings:
+    """Return the settings of a new run.
+
+    Raises:
+        OpError: OP0602, nothing says which data it learns from.
+    """
+    if resolved.settings.data.path is None:
+        raise _no_data(program)
+    return resolved.settings
 
 
 def _no_data(program: Program) -> OpError:

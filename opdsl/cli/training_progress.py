@@ -2,14 +2,16 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from opdsl.diagnostics.terminal import printable
 from opdsl.workflow.training.interrupt import Interrupted
 from opdsl.workflow.training.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay visible
+CLOSED = (OSError, ValueError)  # of a pipe, terminal or stream that is closed
 
 
 def progress(stream: TextIO | None = None) -> Listener:
@@ -19,7 +21,7 @@ def progress(stream: TextIO | None = None) -> Listener:
 
 
 class PlainLines:
-    """A listener that prints one line per epoch; a closed pipe is no reason to stop."""
+    """A listener that prints one line per epoch; a closed stream is no reason to stop."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,7 +53,7 @@ class PlainLines:
     def _say(self, text: str) -> None:
         try:
             print(printable(text), file=self._stream, flush=True)
-        except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+        except CLOSED:
             return
 
 
@@ -62,7 +64,7 @@ class LiveTable:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(file=stream)
+        self._console = Console(file=cast("TextIO", _ClosedOrNot(stream)))
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
         self._rows: list[dict[str, Any]] = []
 
@@ -124,6 +126,27 @@ class LiveTable:
             cells = (str(row["epoch"]), *numbers, f"{row['seconds']:.1f}")
             table.add_row(*cells, str(row["skipped"] or ""))
         return table
+
+
+class _ClosedOrNot:
+    """A text stream, to which nothing is written once its terminal is closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, unless the terminal is closed."""
+        with suppress(*CLOSED):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream, unless the terminal is closed."""
+        with suppress(*CLOSED):
+            self._stream.flush()
 
 
 def opening(plan: RunPlan) -> str:

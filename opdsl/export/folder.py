@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
 from opdsl.files import read_json, read_regular, write_folder
 from opdsl.ir.graph import Graph
 from opdsl.memory import free_memory
+from opdsl.version import VERSION
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,7 +112,7 @@ def _manifest_of(
     import torch
 
     versions = {
-        "opdsl": opdsl.__version__,
+        "opdsl": VERSION,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
     }

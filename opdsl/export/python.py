@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
@@ -26,6 +25,7 @@ from opdsl.ir.origins import Origin, origins
 from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Coarsen, Extend
 from opdsl.sampling import ring
+from opdsl.version import VERSION
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,9 +92,7 @@ def _no_source(graph: Graph, why: str) -> OpError:
 
 
 def _heading(graph: Graph) -> str:
-    first = (
-        f"{graph.name}, a neural operator; written by opdsl {opdsl.__version__}, needs torch only."
-    )
+    first = f"{graph.name}, a neural operator; written by opdsl {VERSION}, needs torch only."
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 

@@ -15,16 +15,33 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from opdsl.diagnostics import CODES, OpError, fault
 
 FOLDER = "OPDSL_PROCESSES"  # the folder in which the processes of `launch` meet
 ALIVE = "OPDSL_STARTER"  # a pipe that is closed when the process of `launch` ends
 SPEAKER = "speaker"  # in that folder: the rank that has reported an error
+READY = "ready-"  # in that folder, with the rank: the process ends by itself on a signal
 GRACE = 20.0  # seconds in which the others end after one has failed
 INTERVAL = 0.05  # seconds between two looks at the processes
 LOST = -1  # in SPEAKER, where nobody has spoken
+# what the processes get for each signal; of a terminal that is closed, there may be none
+SIGNALS = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM}
+if hasattr(signal, "SIGHUP"):
+    SIGNALS[signal.SIGHUP] = signal.SIGTERM
+
+
+class StoppedEarly(Exception):  # noqa: N818  no error: the user has asked for it
+    """A signal stopped the processes before they had begun.
+
+    Attributes:
+        exit_code: 128 and the number of the signal, as a shell reports it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum
 
 
 def launch(arguments: Sequence[str], count: int) -> int:
@@ -39,19 +56,23 @@ def launch(arguments: Sequence[str], count: int) -> int:
 
     Raises:
         OpError: OP0805, a process ended by a signal or without a word.
+        StoppedEarly: a signal came before the processes had begun.
     """
     with tempfile.TemporaryDirectory(prefix="opdsl-") as folder:
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "opdsl", *arguments]
         processes: list[subprocess.Popen[bytes]] = []
         try:
-            with _Signals(processes) as signals:
+            with _Signals(processes, Path(folder)) as signals:
                 for rank in range(count):
+                    if signals.caught is not None:
+                        raise StoppedEarly(signals.caught)
                     env = {**_environment(rank, count, folder), ALIVE: str(reading)}
                     processes.append(
                         subprocess.Popen(command, env=env, pass_fds=(reading,), process_group=0)  # noqa: S603  this program
                     )
-                _wait(processes, signals)
+                _wait(processes)
+            codes = [x.poll() for x in processes]
         finally:
             for x in processes:
                 if x.poll() is None:
@@ -59,7 +80,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
                     x.wait()
             os.close(reading)
             os.close(writing)
-        return _exit_code([x.returncode for x in processes], Path(folder))
+        return _exit_code(codes, Path(folder), signals.ended_early)
 
 
 def _environment(rank: int, count: int, folder: str) -> Mapping[str, str]:
@@ -76,13 +97,19 @@ def _environment(rank: int, count: int, folder: str) -> Mapping[str, str]:
 
 
 class _Signals:
-    """Hand Ctrl-C and SIGTERM on to the processes, which save and stop."""
+    """Hand signals on to the processes, which save and stop; end those that have not begun."""
 
-    def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        self.processes, self.caught = processes, False
+    def __init__(self, processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+        self.processes, self.folder = processes, folder
+        self.caught: int | None = None  # what the processes got for the first signal
+        self.ended_early: int | None = None  # that signal, where it ended one that had not begun
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self.before = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
+        for signum, sent in SIGNALS.items():
+            # `nohup` lets a run ignore that its terminal is closed
+            if signum == sent or signal.getsignal(signum) != signal.SIG_IGN:
+                self.before[signum] = signal.signal(signum, self._pass_on)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,40 +117,54 @@ class _Signals:
             signal.signal(signum, handler)
 
     def _pass_on(self, signum: int, _frame: FrameType | None) -> None:
-        self.caught = True
-        for x in self.processes:
+        sent = SIGNALS[signal.Signals(signum)]
+        if self.caught is None:
+            self.caught = sent
+        for rank, x in enumerate(self.processes):
             if x.poll() is None:
-                x.send_signal(signum)
+                if (self.folder / f"{READY}{rank}").exists():
+                    x.send_signal(sent)
+                else:  # Python would print where its imports were
+                    self.ended_early = self.caught
+                    x.kill()
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]], signals: _Signals) -> None:
-    """Wait for all processes; after a failure of one, for the others no longer than `GRACE`."""
+def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait for all processes; after the first exit with an error, no longer than `GRACE`."""
     end = None
-    while any(x.poll() is None for x in processes):
-        failed = any(x.returncode not in {None, 0} for x in processes)
-        if failed and end is None and not signals.caught:
+    # a list: each process is looked at, also behind one that is running
+    while None in (codes := [x.poll() for x in processes]):
+        if end is None and any(codes):
             end = time.monotonic() + GRACE
         if end is not None and time.monotonic() > end:
             return
         time.sleep(INTERVAL)
 
 
-def _exit_code(codes: Sequence[int], folder: Path) -> int:
+def _exit_code(codes: Sequence[int | None], folder: Path, ended_early: int | None) -> int:
     """Return the exit code of a run from those of its processes.
+
+    Args:
+        codes: of the processes; None for one that did not end by itself.
+        folder: in which they have met.
+        ended_early: the signal that ended a process which had not begun, if one did.
 
     Raises:
         OpError: OP0805.
+        StoppedEarly: nobody has reported that signal.
     """
-    failed = [rank for rank, code in enumerate(codes) if code]
+    failed = {rank: code for rank, code in enumerate(codes) if code}
     if not failed:
         return 0
     speaker = _speaker(folder)
-    if speaker in failed and codes[speaker] > 0:
-        return codes[speaker]
-    killed = next((rank for rank in failed if codes[rank] < 0), None)
+    if failed.get(speaker, 0) > 0:
+        return failed[speaker]
+    if ended_early is not None:
+        raise StoppedEarly(ended_early)
+    killed = next((rank for rank, code in failed.items() if code < 0), None)
     if killed is None:
-        return codes[failed[0]]
-    raise lost(killed, f"was ended by {_signal_name(-codes[killed])}")
+        return next(iter(failed.values()))
+    raise lost(killed, f"was ended by {_signal_name(-failed[killed])}")
 
 
 def _speaker(folder: Path) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opdsl.diagnostics import CODES, OpError, fault
-from opdsl.parallel.launch import ALIVE, FOLDER, SPEAKER
+from opdsl.parallel.launch import ALIVE, FOLDER, READY, SPEAKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,9 @@ EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given
 POLL = 0.2  # seconds between two looks at the store
 SLACK = 10.0  # seconds that torch may need beyond its own limit
 SECONDARY = 3.0  # seconds in which a process with an error of its own may speak first
+LARGEST_PORT = 65535
 KEY = "opdsl/"
+_STARTERS = "start the processes with `opdsl train --nproc N` or `torchrun`"
 SUCCESS, FAILURE = "done", "failed"
 
 
@@ -67,7 +69,11 @@ def join(wait: float | None = None) -> Processes | None:
 
 
 def begin() -> Processes:
-    """Return this process among several, which may not have joined the others yet."""
+    """Return this process among several, which may not have joined the others yet.
+
+    Raises:
+        OpError: OP0804, the environment says no place among them.
+    """
     if not _current:
         _current.append(Processes())
     return _current[0]
@@ -91,6 +97,12 @@ class Processes:
         self.rank = _number("RANK")
         self.world = _number("WORLD_SIZE")
         self.store: Store | None = None
+        if self.rank >= self.world:
+            message = f"RANK is {self.rank} and WORLD_SIZE is {self.world}: ranks begin with 0"
+            raise fault("OP0804", message, helps=(_STARTERS,), file="train")
+        if FOLDER in os.environ:
+            with suppress(OSError):  # the process that started this one is gone
+                Path(os.environ[FOLDER], f"{READY}{self.rank}").touch()
 
     def join(self, wait: float = WAIT) -> None:
         """Meet the other processes, and let torch connect them.
@@ -314,7 +326,17 @@ def _exit_at_once() -> None:
 
 
 def _address() -> tuple[str, int]:
-    return os.environ.get("MASTER_ADDR", "127.0.0.1"), _number("MASTER_PORT", 29500)
+    """Return where the first process serves the store.
+
+    Raises:
+        OpError: OP0804, the port is none.
+    """
+    port = _number("MASTER_PORT", 29500)
+    if not 0 < port <= LARGEST_PORT:
+        message = f"the variable MASTER_PORT of the environment is `{port}`, which is no port"
+        helps = (f"take a number from 1 to {LARGEST_PORT}", _STARTERS)
+        raise fault("OP0804", message, helps=helps, file="train")
+    return os.environ.get("MASTER_ADDR", "127.0.0.1"), port
 
 
 def _answers() -> bool:
@@ -326,6 +348,8 @@ def _answers() -> bool:
             return True
     except OSError:
         return False
+    except OpError:  # no port: the first process says so
+        return True
 
 
 def _number(name: str, default: int = 0) -> int:
@@ -337,8 +361,7 @@ def _number(name: str, default: int = 0) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdecimal():
         message = f"the variable {name} of the environment is `{text}`, not a number"
-        helps = ("start the processes with `opdsl train --nproc N` or `torchrun`",)
-        raise fault("OP0804", message, helps=helps, file="train")
+        raise fault("OP0804", message, helps=(_STARTERS,), file="train")
     return int(text)
 
 

@@ -163,6 +163,7 @@ def test_processes_with_other_programs_are_refused_by_one(quick):
     assert "disagree on the program" in "".join(errors)
 
 
+@pytest.mark.slow
 def test_processes_with_other_data_are_refused_by_one(quick):
     (quick / "e.h5").write_bytes((quick / "d.h5").read_bytes())
     with h5py.File(quick / "e.h5", "r+") as file:

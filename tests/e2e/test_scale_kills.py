@@ -38,7 +38,8 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(7200)]
 @pytest.mark.parametrize(
     ("count", "seed", "strategy"),
     [
-        (1, 0, "fsdp"),
+        # `test_world_checkpoints` kills a process in each run of the whole suite
+        pytest.param(1, 0, "fsdp", marks=pytest.mark.slow),
         pytest.param(20, 1, "fsdp", marks=SLOW),
         pytest.param(20, 2, "ddp", marks=SLOW),
     ],

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
@@ -28,6 +27,7 @@ from opdsl.lower.exported.trace import (
     refuse_points,
     trace,
 )
+from opdsl.version import VERSION
 
 MAX_MESSAGE = 200  # characters of torch's message that are quoted
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -129,7 +129,7 @@ def export(
 
 def _file_metadata(graph: Graph) -> dict[str, str]:
     """Return the metadata of every file: version, model and fingerprint."""
-    return {"opdsl": opdsl.__version__, "model": graph.name, "fingerprint": fingerprint(graph)}
+    return {"opdsl": VERSION, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
 def _trace_and_write(

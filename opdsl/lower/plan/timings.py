@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import opdsl
 from opdsl.files import read_json, user_cache, write_whole
 from opdsl.lower.plan.tuning_case import Times, TuningCase
 from opdsl.nn.kernels.native.library import library, processor
+from opdsl.version import VERSION
 
 FOLDER = "timings"
 FORMAT = 1
@@ -99,7 +99,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "device": _accelerator() if device == "cuda" else device,
         "processor": hashlib.sha256(processor().encode()).hexdigest()[:16],
-        "opdsl": opdsl.__version__,
+        "opdsl": VERSION,
         "torch": metadata.version("torch"),
         "compiled": library() is not None,
     }

@@ -21,6 +21,7 @@ from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
+from opdsl.version import VERSION
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.held_out import HeldOut
 from opdsl.workflow.datasets.reading.sources import absolute
@@ -119,10 +120,8 @@ def versions() -> dict[str, str]:
     """Return the versions of opdsl, torch and Python."""
     import torch
 
-    from opdsl import __version__
-
     return {
-        "opdsl": __version__,
+        "opdsl": VERSION,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
     }

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-import opdsl
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.ir.sharding.choice import resolve_space
@@ -26,8 +25,9 @@ from opdsl.parallel.processes import join
 from opdsl.summary.memory_check import sizes_at
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
-from opdsl.train.optimizers import OPTIMIZERS
+from opdsl.version import VERSION
 from opdsl.workflow.datasets.reading.streamed import AnySamples
+from opdsl.workflow.training.process_counts import refuse_unsuitable, space_of
 
 Facts = Mapping[str, str]
 
@@ -49,14 +49,14 @@ def mesh_of(graph: Graph, settings: Settings) -> ProcessMesh:
         {
             "the program": fingerprint(graph),
             "the settings": _digest(settings),
-            "the version of opdsl": opdsl.__version__,
+            "the version of opdsl": VERSION,
             "the version of torch": torch.__version__,
         }
     )
-    _refuse_unsuitable(settings)
+    refuse_unsuitable(settings)
     device = device_of(settings.device)
     _refuse_few_devices(settings.device, device)
-    return ProcessMesh.of_world(_space(settings, world), device.type)
+    return ProcessMesh.of_world(space_of(settings, world), device.type)
 
 
 def refuse_disagreement(own: Facts) -> None:
@@ -88,60 +88,6 @@ def _digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _space(settings: Settings, world: int) -> int:
-    """Return how many processes share a sample.
-
-    Raises:
-        OpError: OP0800, OP0801.
-    """
-    batch, space = settings.batch, settings.parallel.space_count
-    if space is None:  # samples first: they need fewer exchanges
-        space = world // max(x for x in range(1, world + 1) if not world % x and x <= batch)
-    if world % space:
-        message = f"{world} processes cannot be divided into groups of {space}, as "
-        message += "`parallel.space` asks for"
-        near = [x for x in (world // space * space, (world // space + 1) * space) if x]
-        counts = " or ".join(map(str, near))
-        helps = (f"start {counts} processes", f"or set `parallel.space` to a divisor of {world}")
-        raise fault("OP0800", message, helps=helps, file="parallel.space")
-    data = world // space
-    if data > batch:
-        samples = "1 sample" if batch == 1 else f"{batch} samples"
-        message = f"{data} processes share a batch of {samples}, so that some have none"
-        most = batch * space
-        fewer = "train in one process" if most == 1 else f"start at most {most} processes"
-        helps = (fewer, f"or set `batch` to {data} or more")
-        raise fault("OP0801", message, helps=helps, file="batch")
-    return space
-
-
-def _refuse_unsuitable(settings: Settings) -> None:
-    """Refuse settings that need whole weights or a single process.
-
-    Raises:
-        OpError: OP0806.
-    """
-    if settings.parallel.strategy != "fsdp":
-        return
-    kind = settings.optimizer.kind
-    entry = OPTIMIZERS.find(kind)
-    reasons = [
-        (f"optimizer {kind}", (entry is not None and entry.repeats) or kind == "muon"),
-        ("incremental", settings.incremental.start is not None),
-        ("band", settings.band.of is not None),
-        ("memory", settings.memory is not None),
-    ]
-    for name, refused in reasons:
-        if refused:
-            raise _unsuitable(name)
-
-
-def _unsuitable(name: str) -> OpError:
-    message = f"`{name}` needs whole weights, and `parallel.strategy = fsdp` divides them"
-    helps = ("set `parallel.strategy = ddp`",)
-    return fault("OP0806", message, helps=helps, file="parallel.strategy")
-
-
 def _refuse_few_devices(name: str, device: torch.device) -> None:
     """Refuse processes without a CUDA device of their own.
 
@@ -156,12 +102,14 @@ def _refuse_few_devices(name: str, device: torch.device) -> None:
     if ":" in name:
         message = f"`device = {name}` names one device for several processes"
         raise fault("OP0807", message, helps=("set `device = cuda`",), file="device")
-    host = socket.gethostname()
-    places = gathered_by_rank((host, str(torch.cuda.get_device_properties(device).uuid)))
-    host, count = Counter(x for x, _ in places).most_common(1)[0]
-    if len(set(places)) < len(places):
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    places = gathered_by_rank((socket.gethostname(), uuid))
+    (host, _), sharing = Counter(places).most_common(1)[0]
+    if sharing > 1:
+        count = sum(x == host for x, _ in places)
         devices = len({x for x in places if x[0] == host})
-        message = f"{count} processes on `{host}` have {devices} CUDA devices"
+        noun = "device" if devices == 1 else "devices"
+        message = f"{count} processes on `{host}` have {devices} CUDA {noun}"
         helps = ("start one process for each device", "or set `device = cpu`")
         raise fault("OP0807", message, helps=helps, file="device")
 

@@ -14,7 +14,6 @@ from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.engine.callbacks import Callback
-from opdsl.train.engine.signals import Interrupted
 from opdsl.workflow.datasets.reading.in_memory import TrainingData, as_sources
 from opdsl.workflow.datasets.reading.named_arrays import EXAMPLE
 from opdsl.workflow.errors import Warn, warn_in_python
@@ -26,6 +25,7 @@ from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.opening import open_run
 from opdsl.workflow.runs.run import Run
 from opdsl.workflow.training.execution import begin_run, resume_run
+from opdsl.workflow.training.interrupt import Interrupted, lost_connection
 from opdsl.workflow.training.progress import Progress, as_listener
 from opdsl.workflow.training.resuming import resumable_run
 from opdsl.workflow.views import ProgramSource
@@ -198,7 +198,12 @@ def _flat_program(graph: Graph) -> Program:
 
 @contextmanager
 def _interruptible(folder: Path) -> Iterator[None]:
-    """Turn an interruption of the run into the `KeyboardInterrupt` that Python users expect."""
+    """Turn an interruption of the run into the `KeyboardInterrupt` that Python users expect.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+        OpError: OP0805, another process of the run is gone.
+    """
     try:
         yield
     except Interrupted as stop:
@@ -206,3 +211,7 @@ def _interruptible(folder: Path) -> Iterator[None]:
         if stop.saved:
             text = f'stopped and saved; `opdsl.resume("{folder}")` goes on'
         raise KeyboardInterrupt(text) from stop
+    except Exception as error:
+        if lost := lost_connection(error):
+            raise lost from error
+        raise

@@ -173,6 +173,7 @@ def test_tensorboard_reads_the_rows(tmp_path, monkeypatch):
     assert len(events.Scalars("step/loss")) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_reads_the_rows(tmp_path, monkeypatch):
     history = logged(tmp_path, monkeypatch, "mlflow")
