@@ -50,6 +50,17 @@ def test_windows_are_slices_of_a_padded_array(dims, padding):
         assert torch.equal(windows, torch.from_numpy(np.concatenate(expected, 1)))
 
 
+@pytest.mark.parametrize(
+    ("sampling", "width", "part"),
+    [("interior", 20, 20 / 41), ("centres", 20, 20 / 40), ("both", 18, 17 / 39)],
+)
+def test_the_spacing_of_a_patch_is_that_of_the_whole_axis(sampling, width, part):
+    axes = (Axis(name="x", sampling=sampling),)
+    (axis,) = Decomposition((4,), 0, 0.5, "edge").axes(Domain(name="D", axes=axes), (40,))
+    assert (axis.own, axis.width) == (10, width)
+    assert axis.part_of_axis(sampling) == pytest.approx(part)
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
 def test_stitched_patches_are_the_whole(dims, overlap):
