@@ -124,6 +124,22 @@ def test_how_many_patches_are_computed_at_once_changes_nothing(at_once):
         assert torch.allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("at_once", "calls"), [(None, 6), (1, 30), (2, 18), (7, 6), (10, 3), (100, 1)]
+)
+def test_a_call_computes_as_many_patches_at_once_as_it_may(at_once, calls):
+    patched = PatchedModule(graph(FOURIER), Decomposition((2, 3), 1, 0.25, "edge"), at_once)
+    sizes = []
+    patched._inner[0].register_forward_pre_hook(
+        lambda _, __, named: sizes.append(len(named["a"])), with_kwargs=True
+    )
+    with torch.no_grad():
+        patched(torch.randn(5, 2, 24, 30))
+    assert len(sizes) == calls
+    assert sum(sizes) == 5 * 6
+    assert max(sizes) <= (at_once or 5)
+
+
 def test_the_model_on_a_patch_is_called_with_patches_levels_and_coordinates_of_the_whole():
     patched = PatchedModule(graph(FOURIER), Decomposition((2, 2), 1, 0.25, "edge")).eval()
     inner = patched._inner[0]
