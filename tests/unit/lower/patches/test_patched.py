@@ -12,6 +12,7 @@ from opdsl.ir.patches.layout import Decomposition
 from opdsl.ir.patches.model import patch_graph
 from opdsl.lower.module import lower
 from opdsl.lower.patches.patched import PatchedModule
+from opdsl.lower.precision_mix import PrecisionMix
 from opdsl.parallel.mesh import ProcessMesh
 from tests.worlds import run_world
 
@@ -124,6 +125,15 @@ def test_how_many_patches_are_computed_at_once_changes_nothing(at_once):
         assert torch.allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
+def test_points_of_the_overlap_count_for_what_a_model_needs():
+    patched = PatchedModule(graph(FOURIER), Decomposition((4, 4), 0, 0.5, "edge"))
+    # 4 points of its own on each axis, 8 with the overlap; the modes need 5
+    assert patched(torch.randn(1, 2, 16, 16)).shape == (1, 1, 16, 16)
+    patched.patches = Decomposition((4, 4), 0, 0.0, "edge")
+    with pytest.raises(OpError, match="OP0862"):
+        patched(torch.randn(1, 2, 16, 16))
+
+
 @pytest.mark.parametrize(
     ("at_once", "calls"), [(None, 6), (1, 30), (2, 18), (7, 6), (10, 3), (100, 1)]
 )
@@ -223,10 +233,16 @@ def test_training_mode_options_and_precision_reach_the_model_on_a_patch():
     assert torch.equal(patched(a), patched(a))
     patched.train()
     assert not torch.equal(patched(a), patched(a))
+    assert patched._inner[0].training  # decides whether segments are computed again
     patched.eval().force_kernel = "fft"
     patched(a)
+    assert not patched._inner[0].training
     assert patched._inner[0].force_kernel == "fft"
     patched.force_kernel = None
+    patched.mix, patched.planned_batch = PrecisionMix(), 3
+    patched(a)
+    assert patched._inner[0].mix is patched.mix
+    assert patched._inner[0].planned_batch == 3
     patched.limit_modes(1)
     limited = patched(a)
     patched.limit_modes(None)
