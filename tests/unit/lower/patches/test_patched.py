@@ -384,3 +384,5 @@ def test_more_processes_than_patches_are_refused():
     patched = PatchedModule(local(1, "none"), Decomposition((2,), 0, 0.0, "edge"))
     with pytest.raises(OpError, match="3 processes cannot share 2 patches"):
         patched.share(ProcessMesh(None, 0, 1, 3))
+    patched.share(ProcessMesh(None, 0, 1, 2))
+    assert patched.sharing.processes == 2
