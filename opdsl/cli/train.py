@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from opdsl.cli.console import UsageError, lively, result, say, show_json, table, warn
+from opdsl.cli.console import UsageError, lively, result, say, show_json, warn
 from opdsl.cli.options import (
     Config,
     Device,
@@ -155,6 +155,7 @@ def command(
 
     Example: opdsl train specs/fno_darcy.op --nproc 4
     """
+    from opdsl.cli.settings_table import show_settings
     from opdsl.cli.several_processes import in_processes, join, resumed_run, starts
     from opdsl.cli.trials import chosen_trial, run_trial
 
@@ -183,7 +184,7 @@ def command(
     else:
         resumable, (program, resolved) = None, _new(spec, model, sets, config, options)
     if print_config:
-        _print_config(program, resolved, as_json=as_json)
+        show_settings(program, resolved, as_json=as_json)
         return
     _settings_of(program, resolved)
     if trial is not None:
@@ -338,36 +339,6 @@ def _part_or_path(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _print_config(program: Program, resolved: ResolvedSettings, *, as_json: bool) -> None:
-    """Print the parameters of the model, then the settings, each with its origin."""
-    from opdsl.workflow.programs.program import used_settings
-
-    origins = program.origins
-    spec = program.source.name
-    rows = [(f"model.{k}", v, origins.get(k, spec)) for k, v in program.graph.params.items()]
-    rows += used_settings(resolved)
-    if as_json:
-        show_json([{"key": k, "value": v, "origin": o} for k, v, o in rows])
-    else:
-        result(table([(k, f"= {_shown(v)}", f"# {o}") for k, v, o in rows], left=3))
-
-
-def _shown(value: Any) -> str:
-    """Return the value as a program would write it."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return f"[{', '.join(map(_shown, value))}]"
-        case tuple():
-            return f"({', '.join(map(_shown, value))})"
-        case float():
-            return f"{value:g}"
-    return str(value)
 
 
 def _settings_of(program: Program, resolved: ResolvedSettings) -> Settings:

@@ -67,8 +67,8 @@ def plan_memory(
     from opdsl.workflow.losses.run_losses import losses_of
     from opdsl.workflow.runs.evaluation import grid_axes, latitude_samplings
     from opdsl.workflow.runs.rollout import loop_of
+    from opdsl.workflow.training.checks.transforms import axis_rules
     from opdsl.workflow.training.memory_plan import memory_report
-    from opdsl.workflow.training.transform_checks import axis_rules
 
     try:
         allowed = parse_bytes(limit)

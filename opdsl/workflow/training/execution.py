@@ -42,7 +42,9 @@ from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of
 from opdsl.workflow.runs.evaluation import (
     grid_axes,
 )
-from opdsl.workflow.training.mask_checks import refuse_masked_functions
+from opdsl.workflow.training.checks.masks import refuse_masked_functions
+from opdsl.workflow.training.checks.symmetries import refuse_bad_sizes, symmetry_warnings
+from opdsl.workflow.training.checks.truth import refuse_missing_truth
 from opdsl.workflow.training.processes import (
     divide_grids,
     folder_of_first,
@@ -53,8 +55,6 @@ from opdsl.workflow.training.ready_run import ReadyRun, meta_of, seeded_module
 from opdsl.workflow.training.resuming import ResumableRun
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
-from opdsl.workflow.training.symmetry_checks import refuse_bad_sizes, symmetry_warnings
-from opdsl.workflow.training.truth_checks import refuse_missing_truth
 
 
 def begin_run(

@@ -35,10 +35,10 @@ from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
 from opdsl.workflow.runs.evaluation import grid_axes, latitude_samplings
 from opdsl.workflow.runs.operator import Operator
+from opdsl.workflow.training.checks.transforms import axis_rules
 from opdsl.workflow.training.execution import prepare_run
 from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.train import DATA, program_of
-from opdsl.workflow.training.transform_checks import axis_rules
 from opdsl.workflow.views import ProgramSource
 
 

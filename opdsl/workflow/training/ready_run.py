@@ -41,11 +41,11 @@ from opdsl.workflow.runs.evaluation import (
     latitude_samplings,
 )
 from opdsl.workflow.runs.interpolation_warning import interpolation_warnings
+from opdsl.workflow.training.checks.transforms import axis_rules
 from opdsl.workflow.training.memory_plan import memory_planner
 from opdsl.workflow.training.processes import compute_alone, divide_grids
 from opdsl.workflow.training.sample_sets import RunSamples
 from opdsl.workflow.training.summary import TrainingSummary, summary_of
-from opdsl.workflow.training.transform_checks import axis_rules
 
 
 def seeded_module(program: Program, resolved: ResolvedSettings) -> OperatorModule:

@@ -29,7 +29,7 @@ from opdsl.workflow.programs.patches import patch_at, refuse_bad_patches
 from opdsl.workflow.programs.program import Program
 from opdsl.workflow.runs.bands import refuse_bad_band
 from opdsl.workflow.runs.rollout import loop_of
-from opdsl.workflow.training.transform_checks import refuse_unmapped
+from opdsl.workflow.training.checks.transforms import refuse_unmapped
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What a run refuses, or warns of, before it begins."""
