@@ -57,27 +57,31 @@ def space_of(settings: Settings, world: int) -> int:
 
 
 def refuse_unsuitable(settings: Settings) -> None:
-    """Refuse settings that need whole weights or a single process.
+    """Refuse settings that need whole weights where processes divide them.
 
     Raises:
-        OpError: OP0806.
+        OpError: OP0806, naming the first such setting, why it needs them, and what to do instead.
     """
     if settings.parallel.strategy != "fsdp":
         return
     kind = settings.optimizer.kind
     entry = OPTIMIZERS.find(kind)
-    reasons = [
-        (f"optimizer {kind}", (entry is not None and entry.repeats) or kind == "muon"),
-        ("incremental", settings.incremental.start is not None),
-        ("band", settings.band.of is not None),
-        ("memory", settings.memory is not None),
-    ]
-    for name, refused in reasons:
-        if refused:
-            raise _unsuitable(name)
+    if kind == "muon":
+        why = "it makes the gradient of each whole matrix orthogonal"
+        raise _unsuitable("optimizer muon", why, "or `optimizer adamw`")
+    if entry is not None and entry.repeats:
+        why = "it takes inner products of the gradients of all weights"
+        raise _unsuitable(f"optimizer {kind}", why, "or `optimizer adamw`")
+    if settings.band.of is not None:
+        why = "the prediction that the band surrounds is not trained, and stays whole"
+        raise _unsuitable("band", why)
+    if settings.memory is not None:
+        why = "its plan measures one node after the other, with the weights of the whole model"
+        more = "or leave `memory` out, and set `recompute = true`, or `accumulate` with a smaller "
+        raise _unsuitable("memory", why, f"{more}`batch`")
 
 
-def _unsuitable(name: str) -> OpError:
+def _unsuitable(name: str, why: str, *helps: str) -> OpError:
     message = f"`{name}` needs whole weights, and `parallel.strategy = fsdp` divides them"
-    helps = ("set `parallel.strategy = ddp`",)
-    return fault("OP0806", message, helps=helps, file="parallel.strategy")
+    helps = ("set `parallel.strategy = ddp`", *helps)
+    return fault("OP0806", message, notes=(why,), helps=helps, file="parallel.strategy")

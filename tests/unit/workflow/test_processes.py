@@ -1,5 +1,7 @@
 """What a run in several processes refuses, before the first step."""
 
+import re
+
 import numpy as np
 import pytest
 import torch.distributed as dist
@@ -7,8 +9,10 @@ import torch.distributed as dist
 import opdsl
 from opdsl.compiler import load
 from opdsl.diagnostics import OpError
+from opdsl.parallel import processes
 from opdsl.train.config.parallel_and_memory import Parallel
-from opdsl.train.config.schema import Incremental, Optimizer, Settings
+from opdsl.train.config.schema import Band, Optimizer, Settings
+from opdsl.workflow.training import process_counts
 from opdsl.workflow.training.processes import mesh_of, refuse_disagreement
 from tests.e2e.command_line import TINY
 from tests.worlds import run_world
@@ -20,7 +24,8 @@ REFUSED = [
     (Settings(batch=1), "OP0801", "2 processes share a batch of 1"),
     (Settings(parallel=FSDP, optimizer=Optimizer(kind="lbfgs")), "OP0806", "optimizer lbfgs"),
     (Settings(parallel=FSDP, optimizer=Optimizer(kind="muon")), "OP0806", "optimizer muon"),
-    (Settings(parallel=FSDP, incremental=Incremental(start=2)), "OP0806", "`incremental`"),
+    (Settings(parallel=FSDP, memory="8 GB"), "OP0806", "leave `memory` out"),
+    (Settings(parallel=FSDP, band=Band(of="u")), "OP0806", "`band`"),
 ]
 
 
@@ -58,6 +63,58 @@ def test_all_processes_refuse_alike():
         assert code == wanted
         assert part in text
     assert shapes == [(2, 1), (1, 2), (2, 1), (1, 2), (1, 2)]
+
+
+def test_more_processes_than_the_memory_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(process_counts, "free_memory", lambda: 3 * process_counts.PROCESS + 1)
+    process_counts.refuse_many(3)
+    with pytest.raises(OpError) as caught:
+        process_counts.refuse_many(4)
+    assert caught.value.diagnostics[0].code == "OP0807"
+    assert "start at most 3 processes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"RANK": "5", "WORLD_SIZE": "2"}, "RANK is 5 and WORLD_SIZE is 2"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK of the environment is `x`"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "70123"},
+            "MASTER_PORT of the environment is `70123`",
+        ),
+    ],
+)
+def test_an_environment_that_says_no_place_is_refused_at_once(monkeypatch, variables, text):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "_current", [])
+    with pytest.raises(OpError, match=re.escape(text)) as caught:
+        processes.join(60.0)
+    assert caught.value.diagnostics[0].code == "OP0804"
+
+
+def losing(folder):
+    """Train with a loss that raises an exception in the second process."""
+    rank = dist.get_rank()
+
+    def loss(prediction, truth):
+        if rank:
+            raise ZeroDivisionError
+        return ((prediction - truth) ** 2).mean()
+
+    a = np.ones((4, 1, 9, 9), "float32")
+    options = {"epochs": 1, "batch": 4, "device": "cpu", "valid": "none", "loss": loss}
+    try:
+        opdsl.train(TINY, data={"a": a, "u": a}, out=folder, **options)
+    except ZeroDivisionError:
+        return "its own"
+    except OpError as error:
+        return error.diagnostics[0].code
+
+
+def test_a_python_program_learns_that_another_process_is_gone(tmp_path):
+    assert run_world(2, losing, str(tmp_path / "run")) == ["OP0805", "its own"]
 
 
 def through_python(folder):
