@@ -220,7 +220,7 @@ CODES: dict[str, Code] = {
     "OP0804": Code("a process has not arrived", "missing-process", Exit.FAILED),
     "OP0805": Code("a process of a run is gone", "lost-process", Exit.FAILED),
     "OP0806": Code("a setting does not work in several processes", "alone-only", Exit.USAGE),
-    "OP0807": Code("more processes than devices", "few-devices", Exit.USAGE),
+    "OP0807": Code("more processes than fit a machine", "few-devices", Exit.USAGE),
     # several processes for one sample
     "OP0820": Code("a block cannot be computed on parts of the grid", "not-shardable"),
     "OP0821": Code("an axis has fewer points than processes", "too-many-processes", Exit.USAGE),
