@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,7 @@ from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, READY, SPEAKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]  # not listed
 
@@ -35,7 +35,6 @@ SECONDARY = 3.0  # seconds in which a process with an error of its own may speak
 LARGEST_PORT = 65535
 KEY = "opdsl/"
 _STARTERS = "start the processes with `opdsl train --nproc N` or `torchrun`"
-SUCCESS, FAILURE = "done", "failed"
 
 
 def several() -> bool:
@@ -123,7 +122,7 @@ class Processes:
         if torch.cuda.is_available():
             backend = "cpu:gloo,cuda:nccl"
             torch.cuda.set_device(_number("LOCAL_RANK") % torch.cuda.device_count())
-        with _lost_connections():
+        with lost_connections():
             dist.init_process_group(
                 backend,
                 store=dist.PrefixStore("torch", self.store),  # type: ignore[attr-defined]  # torch does not list it
@@ -182,37 +181,12 @@ class Processes:
         assert self.store is not None
         keys = [f"{KEY}here/{rank}" for rank in range(self.world)]
         end = time.monotonic() + wait
-        with _lost_connections():
+        with lost_connections():
             self.store.set(keys[self.rank], "1")
             while missing := [i for i, key in enumerate(keys) if not self.store.check([key])]:
                 if time.monotonic() > end:
                     raise _not_arrived(missing, self.world, wait)
                 time.sleep(min(POLL, wait / 10))
-
-    def first_finishes(self, function: Callable[[], T]) -> T | None:
-        """Call a function in the first process, and return its result there; others wait for it.
-
-        Waiting has no end, since the first process may measure and draw for hours.
-
-        Raises:
-            ConnectionError: in the others, the first process failed or is gone.
-        """
-        assert self.store is not None
-        key = f"{KEY}finished"
-        if self.rank == 0:
-            text = FAILURE
-            try:
-                result = function()
-                text = SUCCESS
-            finally:
-                self.store.set(key, text)
-            return result
-        with _lost_connections():
-            while not self.store.check([key]):
-                time.sleep(POLL)
-            if self.store.get(key).decode() == FAILURE:
-                raise ConnectionError("the first process failed")
-        return None
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -254,19 +228,17 @@ def watch_starter() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class _LostConnections:
-    """Turn exceptions about connections into `ConnectionError`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, OpError) and is_lost_connection(error):
-            raise ConnectionError(str(error)) from error
-
-
-def _lost_connections() -> _LostConnections:
-    return _LostConnections()
+@contextmanager
+def lost_connections() -> Iterator[None]:
+    """Turn exceptions that say that another process is gone into `ConnectionError`."""
+    try:
+        yield
+    except OpError:
+        raise
+    except Exception as error:
+        if not is_lost_connection(error):
+            raise
+        raise ConnectionError(str(error)) from error
 
 
 def _store(rank: int, world: int, wait: float) -> Store:

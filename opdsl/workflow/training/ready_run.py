@@ -13,6 +13,7 @@ from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.parallel.agreement import first_does
+from opdsl.parallel.finishing import first_finishes
 from opdsl.parallel.mesh import ALONE, ProcessMesh
 from opdsl.parallel.processes import current
 from opdsl.train.config.settings import ResolvedSettings
@@ -111,7 +112,7 @@ class ReadyRun:
         finish, processes = partial(self.finish_alone, outcome), current()
         if processes is None:  # the user has initialised torch's group
             return first_does(mesh, finish)
-        summary = processes.first_finishes(finish)
+        summary = first_finishes(processes, finish)
         return summary_of(self.run, read_about(self.run)) if summary is None else summary
 
     def finish_alone(self, outcome: FitResult) -> TrainingSummary:
