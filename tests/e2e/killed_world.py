@@ -27,6 +27,7 @@ import opdsl.train.run.sharded.world
 import opdsl.workflow.report.run_report
 import opdsl.workflow.training.execution  # noqa: F401
 from opdsl.cli import main as opdsl_main
+from opdsl.parallel import finishing
 from opdsl.parallel.launch import FOLDER
 from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.metrics_log import read_metrics
@@ -127,7 +128,8 @@ def wait_for(path):
 
 
 def processes(words):
-    """Fork the processes of a command."""
+    """Fork the processes of a command, which notice soon that the first one is gone."""
+    finishing.BEAT, finishing.SILENCE = 1.0, 10.0
     meeting = tempfile.mkdtemp(dir=".", prefix="meeting-")
     children = []
     for rank in range(WORLD):
