@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from against.measures import allocated
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "multi_grid.json"
@@ -191,14 +191,7 @@ def peak(name: str, patches: dict[str, float]) -> float:
     batch = next(training.batches(0))
     training.step.begin()
     training.step.learn(batch, 1e-3)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        training.step.learn(batch, 1e-3)
-    allocated = most = 0
-    for event in profiled.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            allocated += event.nbytes()
-            most = max(most, allocated)
-    return most / 2**20
+    return allocated(lambda: training.step.learn(batch, 1e-3)) / 2**20
 
 
 # --- tables ------------------------------------------------------------------------------------

@@ -1,51 +1,13 @@
 """The predicted peak memory of a process against the tensors that torch allocates."""
 
-import weakref
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from opdsl.compiler import load
 from opdsl.ir.sharding.memory import rank_memory
 from opdsl.ir.sharding.plan import plan_sharding
 from opdsl.lower.module import lower
-from opdsl.train.losses.l2 import rel_l2
-
-
-class AllocatedBytes(TorchDispatchMode):
-    """The bytes of all tensors that are alive, and the most of them at once.
-
-    Attributes:
-        now, peak: bytes.
-    """
-
-    def __init__(self, tensors):
-        super().__init__()
-        self.alive, self.now, self.peak = {}, 0, 0
-        for x in tensors:
-            self.add(x)
-
-    def add(self, x):
-        storage = x.untyped_storage()
-        key = storage._cdata
-        if key not in self.alive:
-            self.alive[key] = storage.nbytes()
-            self.now += self.alive[key]
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.free, key)
-
-    def free(self, key):
-        self.now -= self.alive.pop(key)
-
-    def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        result = function(*arguments, **(named or {}))
-        for x in tree_leaves(result):
-            if isinstance(x, torch.Tensor):
-                self.add(x)
-        return result
-
+from tests.step_memory import step_memory
 
 UNO = """edition 2026
 from std.fourier import FourierLayer
@@ -122,25 +84,7 @@ def test_the_peak_of_one_process_is_predicted_within_a_tenth(program, size, batc
     module = lower(graph)
     module.fuse, module.force_kernel = False, "dft"
     inputs = [torch.randn(batch, x.space.channels, *x.space.domain.at(sizes)) for x in graph.inputs]
-    optimizer = torch.optim.AdamW(module.parameters())
-
-    def step():
-        optimizer.zero_grad()
-        outputs = results(module(*inputs))
-        sum(rel_l2(x, y).mean() for x, y in zip(outputs, truths, strict=True)).backward()
-        optimizer.step()
-
-    truths = [torch.ones_like(x) for x in results(module(*inputs))]
-    step()  # creates the moments and the tables
-    state = [y for x in optimizer.state.values() for y in x.values()]
-    optimizer.zero_grad()
-    with AllocatedBytes([*module.parameters(), *inputs, *truths, *state]) as allocated:
-        step()
-    assert predicted.total == pytest.approx(allocated.peak, rel=0.1)
-
-
-def results(outputs):
-    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs.values())
+    assert predicted.total == pytest.approx(step_memory(module, inputs), rel=0.1)
 
 
 def test_a_part_of_the_grid_needs_a_part_of_the_memory():

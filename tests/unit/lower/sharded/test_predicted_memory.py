@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from opdsl.compiler import load
-from opdsl.lower.memory.allocations import Allocations
 from opdsl.lower.module import lower
 from opdsl.lower.sharded.running import shard
 from opdsl.parallel.mesh import ProcessMesh
-from opdsl.train.losses.l2 import rel_l2
 from opdsl.workflow.plans import plan_processes
+from tests.step_memory import step_memory
 from tests.worlds import run_world
 
 BOX = """edition 2026
@@ -77,23 +76,7 @@ def peaks(cases: Mapping[str, tuple[str, tuple[int, ...], int]]) -> dict[str, in
 def peak(program: str, size: tuple[int, ...], batch: int) -> int:
     module = lower(load(program))
     shard(module, ProcessMesh.of_world(2), "x")
-    x = torch.randn(batch, 1, *size)
-    truth = torch.ones_like(module(x))
-    optimizer = torch.optim.Adam(module.parameters())
-
-    def step() -> None:
-        optimizer.zero_grad()
-        y = module(x)
-        rel_l2(y, truth).mean().backward()
-        optimizer.step()
-
-    step()  # creates the moments and tables
-    optimizer.zero_grad()
-    state = [y for z in optimizer.state.values() for y in z.values()]
-    there = sum(y.nbytes for y in (*module.parameters(), *state, x, truth))
-    with Allocations() as allocations:
-        step()
-    return there + allocations.peak
+    return step_memory(module, [torch.randn(batch, 1, *size)])
 
 
 @pytest.mark.slow
