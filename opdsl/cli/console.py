@@ -22,6 +22,7 @@ from opdsl.diagnostics.terminal import json_safe, printable
 
 PACKAGE = Path(__file__).parents[1]
 UNKNOWN_WIDTH = 100  # columns where no terminal tells
+CLOSED = (OSError, ValueError)  # of a pipe, terminal or stream that is closed
 
 
 class UsageError(Exception):
@@ -71,7 +72,7 @@ def say(text: str) -> None:
 def _say(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201  this is where we print
-    except (OSError, ValueError):  # a closed pipe or terminal; ValueError: the stream is closed
+    except CLOSED:
         return
 
 

@@ -24,7 +24,7 @@ from opdsl.cli.options import (
     SetOption,
     TrainingDataOption,
 )
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import fault
 
 if TYPE_CHECKING:
     from opdsl.setting import Setting
@@ -166,7 +166,9 @@ def command(
         def settings() -> Settings | None:
             if resume is not None:
                 return None
-            return _settings_of(*_new(spec, model, sets, config, options, silent=True))
+            program, resolved = _new(spec, model, sets, config, options, silent=True)
+            _refuse_no_data(program, resolved)
+            return resolved.settings
 
         raise typer.Exit(in_processes(nproc or 1, seeds=seeds, spec=spec, settings=settings))
     resume = resumed_run(resume, out)
@@ -186,7 +188,7 @@ def command(
     if print_config:
         show_settings(program, resolved, as_json=as_json)
         return
-    _settings_of(program, resolved)
+    _refuse_no_data(program, resolved)
     if trial is not None:
         run_trial(trial, program, resolved, source=source, overfit=overfit, as_json=as_json)
         return
@@ -341,19 +343,14 @@ def _part_or_path(text: str) -> float | str:
         return text
 
 
-def _settings_of(program: Program, resolved: ResolvedSettings) -> Settings:
-    """Return the settings of a new run.
+def _refuse_no_data(program: Program, resolved: ResolvedSettings) -> None:
+    """Refuse a run without data.
 
     Raises:
         OpError: OP0602, nothing says which data it learns from.
     """
-    if resolved.settings.data.path is None:
-        raise _no_data(program)
-    return resolved.settings
-
-
-def _no_data(program: Program) -> OpError:
-    """Make the OP0602 for a run without data."""
+    if resolved.settings.data.path is not None:
+        return
     from opdsl.workflow.programs.program import train_block_exists
 
     name = program.graph.name
@@ -364,7 +361,7 @@ def _no_data(program: Program) -> OpError:
         "name a file: `--data PATH`",
         f'or write it into the program: `train {name} {{ data {{ path = "..." }} }}`',
     )
-    return fault("OP0602", message, helps=helps, file=program.source.name)
+    raise fault("OP0602", message, helps=helps, file=program.source.name)
 
 
 def _listener(*, quiet: bool) -> Listener:

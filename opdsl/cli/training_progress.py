@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from opdsl.cli.console import CLOSED
 from opdsl.diagnostics.terminal import printable
 from opdsl.workflow.training.interrupt import Interrupted
 from opdsl.workflow.training.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay visible
-CLOSED = (OSError, ValueError)  # of a pipe, terminal or stream that is closed
 
 
 def progress(stream: TextIO | None = None) -> Listener:

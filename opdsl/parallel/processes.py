@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import CODES, OpError, fault
 from opdsl.parallel.launch import ALIVE, FOLDER, READY, SPEAKER
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]  # not listed
-
-T = TypeVar("T")
 
 WAIT = 300.0  # seconds until a process that has not arrived is given up
 EXCHANGE = timedelta(minutes=30)  # until an exchange between processes is given up

@@ -135,9 +135,10 @@ def _space_of_option(graph: Graph, text: str, processes: int, batch: int) -> tup
             forms = "a number (`2`), an axis (`x`), both (`x=2`) or `auto`"
             raise ArgumentError(f"`space` is {forms}, not `{text}`")
         counts[name] = int(count)
-    if len(counts) == 1:
-        return next((count, name) for name, count in counts.items())
-    return resolve_space(graph, counts, processes, batch)
+    if len(counts) > 1:
+        return resolve_space(graph, counts, processes, batch)
+    ((axis, ranks),) = counts.items()
+    return ranks, axis
 
 
 def _fused_on_parts(plan: ShardingPlan) -> Iterator[tuple[str, ...]]:

@@ -36,7 +36,7 @@ CHEAP = {"identity": 0, "leaky_relu": 1, "relu": 1, "softsign": 3}
 ODD = ("identity", "sin", "softsign", "tanh")
 NOT_ZERO = ("sigmoid", "softplus")  # where the argument is zero
 # whose derivatives torch computes from the result
-BY_RESULT = ("identity", "relu", "sigmoid", "tanh")
+BY_RESULT = ("relu", "sigmoid", "tanh")
 # see `opdsl.ir.ends.Behaviour`: a jump of the first derivative gives 2, of the second 3
 SMOOTHNESS = {"elu": 3, "leaky_relu": 2, "relu": 2, "selu": 2, "softsign": 3}
 TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a round number
@@ -100,11 +100,11 @@ class Apply(Block):
 
     def saves_inputs(self, _x: Space) -> bool:
         """Return whether the derivative is computed from v."""
-        return self.kind not in BY_RESULT
+        return self.kind not in (*BY_RESULT, "identity")
 
     def saves_result(self, _x: Space) -> bool:
         """Return whether the derivative is computed from the result."""
-        return self.kind in BY_RESULT and self.kind != "identity"
+        return self.kind in BY_RESULT
 
     def label(self) -> str:
         """Return the name of the function."""

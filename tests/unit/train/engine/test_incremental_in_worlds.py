@@ -25,7 +25,7 @@ KINDS = {
 
 
 def trained(folder: str, world: int):
-    """Train an FNO with each kind; return its modes, gradients by mode and whole weights."""
+    """Train an FNO with each kind; return its modes and whole weights."""
     mesh = ProcessMesh.of_world() if world > 1 else ProcessMesh()
     random = torch.Generator().manual_seed(2)
     a = torch.randn(7, 1, 17, generator=random)
